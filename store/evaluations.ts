@@ -1,0 +1,56 @@
+/** Evaluation results: predictions one by one (raw text kept), and the scores made from them. */
+import path from 'node:path';
+import { z } from 'zod';
+import { readJson } from './files.ts';
+import type { Store } from './layout.ts';
+
+const Interval = z.tuple([z.number(), z.number()]);
+
+/** Scores of one strategy on one checkpoint; rates in [0, 1], box_size in pixels of the original image. */
+export const StrategyScores = z.object({
+  accuracy: z.number(),
+  interval: Interval,
+  correct: z.int().nonnegative(),
+  count: z.int().positive(),
+  hit_rate: z.number().nullable(),
+  iou: z.number().nullable(),
+  box_count: z.number().nullable(),
+  box_size: z.number().nullable(),
+  by_kind: z.record(z.string(), z.object({ accuracy: z.number(), count: z.int() })),
+});
+export type StrategyScores = z.infer<typeof StrategyScores>;
+
+/** scores.json of an evaluation. */
+export const Scores = z.object({
+  key: z.string(),
+  checkpoint: z.string(),
+  model_key: z.string(),
+  strategies: z.record(z.string(), StrategyScores),
+});
+export type Scores = z.infer<typeof Scores>;
+
+/** One line of predictions.jsonl: what was asked, what came back, how it was judged. */
+export const Prediction = z.object({
+  key: z.string(),
+  sample_id: z.string(),
+  strategy: z.string(),
+  kind: z.string(),
+  perceiver_text: z.string().nullable(),
+  boxes: z.array(z.array(z.number()).length(4)),
+  text: z.string(),
+  extracted_answer: z.string().nullable(),
+  correct: z.boolean(),
+  metrics: z.record(z.string(), z.number().nullable()),
+});
+export type Prediction = z.infer<typeof Prediction>;
+
+/** Where an evaluation's files lie. */
+export function evaluationFiles(store: Store, key: string): { predictions: string; scores: string } {
+  const directory = store.evaluation(key);
+  return { predictions: path.join(directory, 'predictions.jsonl'), scores: path.join(directory, 'scores.json') };
+}
+
+/** The scores of a finished evaluation, or null while it is not finished. */
+export async function readScores(store: Store, key: string): Promise<Scores | null> {
+  return readJson(evaluationFiles(store, key).scores, Scores);
+}

@@ -1,0 +1,82 @@
+/** Experiments on disk: the resolved plan a run was started with, and the events that tell its story. */
+import { readdir } from 'node:fs/promises';
+import { z } from 'zod';
+import { JsonLinesWriter, readJson, readJsonLines, writeJson } from './files.ts';
+import type { Store } from './layout.ts';
+
+/** A training phase of the plan as the store keeps it. */
+export const PhaseRecord = z.looseObject({
+  iteration: z.int().positive(),
+  name: z.enum(['perceiver', 'reasoner']),
+  id: z.string(),
+  key: z.string(),
+  total_steps: z.int().positive(),
+});
+
+/** An evaluation of the plan as the store keeps it. */
+export const EvaluationRecord = z.looseObject({ id: z.string(), key: z.string(), checkpoint: z.string(), after: z.string().nullable() });
+
+/** experiment.json: everything that was decided before the run started. */
+export const ExperimentRecord = z.object({
+  experiment: z.string(),
+  study: z.string(),
+  seed: z.int(),
+  created_at: z.string(),
+  phases: z.array(PhaseRecord),
+  evaluations: z.array(EvaluationRecord),
+  config: z.record(z.string(), z.unknown()),
+});
+export type ExperimentRecord = z.infer<typeof ExperimentRecord>;
+
+/** One line of events.jsonl. */
+export const ExperimentEvent = z.object({
+  time: z.string(),
+  type: z.enum([
+    'experiment-started',
+    'experiment-completed',
+    'experiment-failed',
+    'experiment-cancelled',
+    'phase-started',
+    'phase-reused',
+    'phase-completed',
+    'phase-failed',
+    'evaluation-started',
+    'evaluation-reused',
+    'evaluation-completed',
+    'evaluation-failed',
+  ]),
+  phase: z.string().nullable(),
+  key: z.string().nullable(),
+  detail: z.record(z.string(), z.unknown()),
+});
+export type ExperimentEvent = z.infer<typeof ExperimentEvent>;
+
+/** Writes experiment.json; an earlier one of the same id is replaced (same id means same plan). */
+export async function writeExperiment(store: Store, record: ExperimentRecord): Promise<void> {
+  await writeJson(store.experimentFile(record.experiment), record);
+}
+
+/** The experiment's record, or null when there is none. */
+export async function readExperiment(store: Store, experiment: string): Promise<ExperimentRecord | null> {
+  return readJson(store.experimentFile(experiment), ExperimentRecord);
+}
+
+/** All experiments of a home, newest first; a directory without a readable record is left out. */
+export async function listExperiments(store: Store): Promise<ExperimentRecord[]> {
+  const names = await readdir(store.runs).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  const records = await Promise.all(names.map((name) => readExperiment(store, name).catch(() => null)));
+  return records.filter((record) => record !== null).sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
+}
+
+/** Appends one event; it has reached the disk when the promise resolves. */
+export async function appendEvent(store: Store, experiment: string, event: Omit<ExperimentEvent, 'time'>): Promise<void> {
+  await new JsonLinesWriter(store.eventsFile(experiment)).append({ time: new Date().toISOString(), ...event });
+}
+
+/** The experiment's events, oldest first. */
+export async function readEvents(store: Store, experiment: string): Promise<ExperimentEvent[]> {
+  return readJsonLines(store.eventsFile(experiment), ExperimentEvent);
+}

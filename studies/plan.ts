@@ -1,0 +1,77 @@
+/**
+ * From a study to the list of everything that will be computed, each with its content key. Keys follow from configuration and
+ * inputs alone, so they are known before anything runs: the plan says beforehand what can be reused.
+ */
+import { contentKey } from '../store/keys.ts';
+import { IMAGE_RULES, imageRulesKey } from '../method/images.ts';
+import { promptSetKey } from '../method/prompts.ts';
+import type { EvaluationPlan, ExperimentPlan, ModelRef, PhasePlan, ScenesPlan } from '../workflows/types.ts';
+import type { Study } from './study.ts';
+
+/** Raised when a change to an engine or to the reward path makes earlier results incomparable. */
+const ENGINE_VERSION = 1;
+
+function scenes(split: ScenesPlan['split'], count: number, questions: number, seed: number): ScenesPlan {
+  const spec = { generator: 'needle@1', split, count, questions, seed };
+  return { key: contentKey('needle', spec), split, count, questions, seed };
+}
+
+/** Resolves a study. `baseKey` is the content key of the base model's directory, `modelDirectory` its absolute path. */
+export function planExperiment(study: Study, experiment: string, baseKey: string, modelDirectory: string): ExperimentPlan {
+  const judging = {
+    prompts: promptSetKey(study.prompt_set),
+    images: imageRulesKey(IMAGE_RULES[study.image_rules]),
+    extractor: study.extractor,
+  };
+  const base: ModelRef = { kind: 'directory', directory: modelDirectory, key: baseKey, name: 'base' };
+  const heldOut = scenes('held-out', study.evaluation.scenes, study.evaluation.questions_per_scene, 0);
+
+  const evaluate = (model: ModelRef, after: string | null): EvaluationPlan => {
+    const strategies = after === null ? (['direct', 'p2r'] as const) : (['p2r'] as const);
+    return {
+      id: `evaluation/${model.name}`,
+      key: contentKey('evaluation', {
+        model: model.key,
+        scenes: heldOut.key,
+        strategies,
+        perceiver_max_tokens: study.evaluation.perceiver_max_tokens,
+        reasoner_max_tokens: study.evaluation.reasoner_max_tokens,
+        ...judging,
+      }),
+      after,
+      model,
+      scenes: heldOut,
+      strategies: [...strategies],
+    };
+  };
+
+  const phases: PhasePlan[] = [];
+  const evaluations: EvaluationPlan[] = [evaluate(base, null)];
+  let current = base;
+  for (let iteration = 1; iteration <= study.iterations; iteration++) {
+    for (const role of ['perceiver', 'reasoner'] as const) {
+      const hyperparameters = study[role];
+      const id = `iteration-${iteration}/${role}`;
+      const training = scenes(
+        'train',
+        hyperparameters.train_batch_size * hyperparameters.total_steps,
+        1,
+        study.seed * 1000 + iteration * 10 + (role === 'perceiver' ? 0 : 1),
+      );
+      const key = contentKey(role, {
+        engine_version: ENGINE_VERSION,
+        engine: study.engine,
+        start: current.key,
+        frozen: current.key,
+        scenes: training.key,
+        seed: study.seed,
+        hyperparameters,
+        ...judging,
+      });
+      phases.push({ id, iteration, role, key, start: current, frozen: current, scenes: training, hyperparameters });
+      current = { kind: 'phase', phase: key, step: hyperparameters.total_steps, key, name: id.replace('/', '-') };
+      evaluations.push(evaluate(current, id));
+    }
+  }
+  return { experiment, study, phases, evaluations };
+}

@@ -1,0 +1,96 @@
+/** What a study is: the schema of a study file, with the paper's names and Table 6's meaning. */
+import { z } from 'zod';
+
+/** Hyper-parameters of one training phase (names of Table 6 of the paper; units in docs/metrics.md). */
+export const Hyperparameters = z.strictObject({
+  train_batch_size: z.int().min(1).describe('prompts per step'),
+  rollout_n: z.int().min(2).describe('rollouts G per prompt'),
+  ppo_mini_batch_size: z.int().min(1).describe('prompts per optimiser step'),
+  ppo_micro_batch_size: z.int().min(1).describe('prompts per forward and backward pass'),
+  lr: z.number().positive(),
+  weight_decay: z.number().min(0),
+  grad_clip: z.number().positive(),
+  kl_loss_coef: z.number().min(0),
+  kl_loss_type: z.literal('low_var_kl'),
+  entropy_coeff: z.literal(0),
+  clip_ratio: z.number().positive().max(1),
+  loss_agg_mode: z.literal('token-mean'),
+  temperature: z.number().positive(),
+  max_prompt_length: z.int().min(1),
+  max_response_length: z.int().min(1),
+  total_steps: z.int().min(1),
+  save_freq: z.int().min(1).describe('steps between checkpoints'),
+});
+export type Hyperparameters = z.infer<typeof Hyperparameters>;
+
+/** How a frozen role or a checkpoint under evaluation is served. */
+export const Serving = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('transformers') }).describe('transformers serve, in the project environment'),
+  z.strictObject({ kind: z.literal('embedded') }).describe('the batching server of engines/'),
+  z.strictObject({ kind: z.literal('vllm'), python: z.string(), arguments: z.array(z.string()).default([]) }),
+  z.strictObject({ kind: z.literal('endpoint'), url: z.url(), model: z.string() }).describe('a server that is already there'),
+]);
+export type Serving = z.infer<typeof Serving>;
+
+/** A study: everything that decides the result, and nothing else. */
+export const Study = z.strictObject({
+  name: z.string().regex(/^[a-z][a-z0-9-]{0,60}$/, 'use lower-case letters, digits and "-"'),
+  title: z.string(),
+  seed: z.int().min(0).max(1_000_000),
+  model: z.string().describe('Hugging Face directory of the base, relative to the project'),
+  iterations: z.int().min(1).max(100),
+  prompt_set: z.enum(['paper', 'authors', 'qwen']),
+  image_rules: z.enum(['paper', 'tiny']),
+  extractor: z.literal('p2r@1'),
+  serving: Serving,
+  engine: z.strictObject({
+    name: z.literal('trl'),
+    device: z.enum(['cpu', 'cuda']),
+    dtype: z.enum(['float32', 'bfloat16']),
+    threads: z.int().min(1).max(256),
+  }),
+  perceiver: Hyperparameters,
+  reasoner: Hyperparameters,
+  evaluation: z.strictObject({
+    scenes: z.int().min(1).describe('held-out scenes'),
+    questions_per_scene: z.int().min(1).max(3),
+    perceiver_max_tokens: z.int().min(1),
+    reasoner_max_tokens: z.int().min(1),
+    concurrency: z.int().min(1).max(256),
+  }),
+});
+export type Study = z.infer<typeof Study>;
+
+/** A study file that does not fit; the message names the key and what it allows. */
+export class StudyInvalidError extends Error {
+  constructor(where: string, problems: string[]) {
+    super(`${where} is not a valid study: ${problems.join('; ')}.`);
+    this.name = 'StudyInvalidError';
+  }
+}
+
+/** Validates a study value; throws {@link StudyInvalidError} with every wrong key. */
+export function parseStudy(value: unknown, where: string): Study {
+  const parsed = Study.safeParse(value);
+  if (parsed.success) {
+    for (const role of ['perceiver', 'reasoner'] as const) {
+      const { train_batch_size, ppo_mini_batch_size, ppo_micro_batch_size } = parsed.data[role];
+      if (ppo_mini_batch_size !== train_batch_size)
+        throw new StudyInvalidError(where, [`${role}.ppo_mini_batch_size must equal ${role}.train_batch_size (${train_batch_size}) with this engine`]);
+      if (train_batch_size % ppo_micro_batch_size !== 0)
+        throw new StudyInvalidError(where, [`${role}.ppo_micro_batch_size must divide ${role}.train_batch_size (${train_batch_size})`]);
+    }
+    return parsed.data;
+  }
+  const problems = parsed.error.issues.map((issue) => {
+    const key = issue.path.join('.') || 'study';
+    if (issue.code === 'unrecognized_keys') return `${key === 'study' ? '' : `${key}.`}${issue.keys.join(', ')} is not a key of a study`;
+    return `${key}: ${issue.message}`;
+  });
+  throw new StudyInvalidError(where, problems);
+}
+
+/** Types and validates a study where it is written. */
+export function defineStudy(study: z.input<typeof Study>): Study {
+  return parseStudy(study, `study "${study.name}"`);
+}

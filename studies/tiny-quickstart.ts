@@ -1,0 +1,36 @@
+/** One iteration of PRA-GRPO with the 6 M-parameter model on two CPU cores: the README's first command. */
+import { defineStudy } from './study.ts';
+
+const common = {
+  train_batch_size: 8,
+  rollout_n: 8,
+  ppo_mini_batch_size: 8,
+  ppo_micro_batch_size: 8,
+  lr: 1e-4,
+  weight_decay: 0,
+  grad_clip: 1,
+  kl_loss_coef: 0.01,
+  kl_loss_type: 'low_var_kl',
+  entropy_coeff: 0,
+  clip_ratio: 0.2,
+  loss_agg_mode: 'token-mean',
+  temperature: 1,
+  max_prompt_length: 512,
+  save_freq: 5,
+} as const;
+
+export default defineStudy({
+  name: 'tiny-quickstart',
+  title: 'One perceiver and one reasoner phase on needle scenes',
+  seed: 1,
+  model: 'models/tiny',
+  iterations: 1,
+  prompt_set: 'paper',
+  image_rules: 'tiny',
+  extractor: 'p2r@1',
+  serving: { kind: 'embedded' },
+  engine: { name: 'trl', device: 'cpu', dtype: 'float32', threads: 2 },
+  perceiver: { ...common, total_steps: 20, max_response_length: 100 },
+  reasoner: { ...common, total_steps: 10, max_response_length: 60 },
+  evaluation: { scenes: 32, questions_per_scene: 3, perceiver_max_tokens: 100, reasoner_max_tokens: 60, concurrency: 16 },
+});

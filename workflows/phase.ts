@@ -1,0 +1,50 @@
+/** One training phase: dataset, frozen role, rewards, training; reused when its key is already complete on disk. */
+import { defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
+import { SEARCH_ATTRIBUTES } from './search-attributes.ts';
+import { collectEvidence, phaseIsComplete, preparePerceiverSet, prepareScenes, recordEvent, serveModel, serveRewards, trainRole } from './proxies.ts';
+import type { PhasePlan, PhaseState, RunState, StepResult } from './types.ts';
+import type { Study } from '../studies/study.ts';
+import { whileServing } from './while-serving.ts';
+import { recordOutcome } from './record-outcome.ts';
+
+export const phaseStateQuery = defineQuery<PhaseState>('state');
+
+export type PhaseInput = { experiment: string; study: Study; phase: PhasePlan };
+
+/** Returns when the phase's last checkpoint is committed. */
+export async function phase({ experiment, study, phase }: PhaseInput): Promise<StepResult> {
+  let state: RunState = 'running';
+  let activity: string | null = null;
+  setHandler(phaseStateQuery, () => ({ id: phase.id, key: phase.key, state, activity }));
+  const enter = (next: RunState) => {
+    state = next;
+    upsertSearchAttributes([{ key: SEARCH_ATTRIBUTES.state, value: next }]);
+  };
+  const event = { experiment, phase: phase.id, key: phase.key };
+
+  if (await phaseIsComplete({ key: phase.key, totalSteps: phase.hyperparameters.total_steps })) {
+    enter('reused');
+    await recordEvent({ ...event, type: 'phase-reused', detail: {} });
+    return { id: phase.id, key: phase.key, reused: true };
+  }
+  await recordEvent({ ...event, type: 'phase-started', detail: { role: phase.role } });
+  return recordOutcome({ ...event, kind: 'phase' }, enter, async () => {
+    const input = { study, phase };
+    activity = 'prepare scenes';
+    await prepareScenes(phase.scenes);
+    const frozen = { key: phase.key, label: `frozen for ${phase.id}`, model: phase.frozen, serving: study.serving, threads: study.engine.threads };
+    if (phase.role === 'perceiver') {
+      activity = 'prepare prompts';
+      await preparePerceiverSet(input);
+      activity = 'train';
+      await whileServing([() => serveModel(frozen), () => serveRewards(input)], () => trainRole(input));
+    } else {
+      activity = 'collect evidence';
+      await whileServing([() => serveModel(frozen)], () => collectEvidence(input));
+      activity = 'train';
+      await whileServing([() => serveRewards(input)], () => trainRole(input));
+    }
+    activity = null;
+    return { id: phase.id, key: phase.key, reused: false };
+  });
+}
