@@ -1,0 +1,318 @@
+"""GRPO with TRL on one GPU or on the CPU: `python -m p2r_engines.trl job.json`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import checkpoints
+from .contract import EngineError, Exit, FencedError, Job, Lease, load_job, write_json
+from .records import MetricsWriter, mean_metrics, write_rollouts
+from .rewards import Completion, Judgement, RewardClient
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from trl import GRPOTrainer
+
+# Files that say how images and text become tokens. TRL re-saves them in another layout; the checkpoint keeps the original bytes, so
+# that every server sees the same pixel budget and template.
+PROCESSOR_FILES = (
+    "chat_template.jinja",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "video_preprocessor_config.json",
+)
+
+
+class Judge:
+    """TRL's reward function: asks the reward service and keeps what it said for the step's records."""
+
+    __name__ = "p2r"
+
+    def __init__(self, client: RewardClient) -> None:
+        self._client = client
+        self.completions: list[Completion] = []
+        self.judgements: list[Judgement] = []
+        self.seconds = 0.0
+
+    def __call__(
+        self, completions: list[Any], sample_id: list[str], trainer_state: Any, **_: Any
+    ) -> list[float]:
+        started = time.perf_counter()
+        seen: dict[str, int] = {}
+        asked = []
+        for sample, completion in zip(sample_id, completions, strict=True):
+            rollout = seen.get(sample, 0)
+            seen[sample] = rollout + 1
+            asked.append(Completion(sample, rollout, completion[0]["content"]))
+        judgements = self._client.judge(trainer_state.global_step + 1, asked)
+        self.completions, self.judgements = asked, judgements
+        self.seconds = time.perf_counter() - started
+        return [judgement.reward for judgement in judgements]
+
+
+def _load_dataset(job: Job) -> Dataset:
+    from datasets import Dataset, Image, List
+
+    try:
+        rows = Dataset.from_parquet(str(job.dataset), cache_dir=str(job.attempt_dir / "cache"))
+    except Exception as error:
+        raise EngineError(
+            "DatasetInvalid", f"{job.dataset} is not a readable training set: {error}."
+        ) from error
+    missing = {"sample_id", "system", "user", "images"} - set(rows.column_names)
+    if missing:
+        raise EngineError("DatasetInvalid", f"{job.dataset} lacks the column {sorted(missing)[0]}.")
+    prompts = [
+        [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        for system, user in zip(rows["system"], rows["user"], strict=True)
+    ]
+    rows = rows.add_column("prompt", prompts).remove_columns(["system", "user"])
+    return rows.cast_column("images", List(Image(mode="RGB")))
+
+
+def _build_trainer(job: Job, judge: Judge) -> GRPOTrainer:
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    torch.set_num_threads(job.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    h = job.hyperparameters
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(job.model, dtype=torch.float32)
+        processor = AutoProcessor.from_pretrained(job.model, padding_side="left")
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else error.__class__.__name__
+        raise EngineError(
+            "ModelUnloadable", f"{job.model} could not be loaded as a vision-language model: {reason}"
+        ) from error
+    arguments = GRPOConfig(
+        output_dir=str(job.attempt_dir / "trl"),
+        seed=job.seed,
+        use_cpu=job.device == "cpu",
+        bf16=job.dtype == "bfloat16",
+        per_device_train_batch_size=h.ppo_micro_batch_size * h.rollout_n,
+        gradient_accumulation_steps=h.train_batch_size // h.ppo_micro_batch_size,
+        num_generations=h.rollout_n,
+        max_completion_length=h.max_response_length,
+        max_steps=h.total_steps,
+        learning_rate=h.lr,
+        lr_scheduler_type="constant",
+        weight_decay=h.weight_decay,
+        adam_beta2=0.99,
+        max_grad_norm=h.grad_clip,
+        beta=h.kl_loss_coef,
+        epsilon=h.clip_ratio,
+        temperature=h.temperature,
+        # Sum over tokens divided by the tokens of the whole batch: veRL's token-mean.
+        loss_type="dapo",
+        scale_rewards="group",
+        shuffle_dataset=False,
+        gradient_checkpointing=False,
+        save_strategy="no",
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+    )
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=judge,
+        args=arguments,
+        train_dataset=_load_dataset(job),
+        processing_class=processor,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    return trainer
+
+
+def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) -> Any:
+    """A trainer callback that writes each step's records and commits checkpoints at regular step ends only."""
+    from transformers import TrainerCallback
+
+    metrics = MetricsWriter(job, lease)
+
+    class Recorder(TrainerCallback):
+        trainer: GRPOTrainer
+        started = 0.0
+        committed = last
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.started = time.perf_counter()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+            if "grad_norm" not in logs:
+                return
+            step = state.global_step
+            seconds = time.perf_counter() - self.started
+            write_rollouts(
+                job.phase_dir, step, judge.completions, judge.judgements, _advantages(job, judge.judgements)
+            )
+            metrics.write(
+                step,
+                {
+                    "reward_mean": logs.get("reward"),
+                    "reward_std": logs.get("reward_std"),
+                    "accuracy": sum(j.correct for j in judge.judgements) / len(judge.judgements),
+                    **mean_metrics(judge.judgements),
+                    "kl": logs.get("kl"),
+                    "entropy": logs.get("entropy"),
+                    "clip_fraction": logs.get("clip_ratio/region_mean"),
+                    "grad_norm": logs.get("grad_norm"),
+                    "lr": logs.get("learning_rate"),
+                    "loss": logs.get("loss"),
+                    "completion_length": logs.get("completions/mean_length"),
+                    "clipped_completions": logs.get("completions/clipped_ratio"),
+                    "zero_variance_groups": logs.get("frac_reward_zero_std"),
+                    "step_seconds": seconds,
+                    "reward_seconds": judge.seconds,
+                },
+            )
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+            if stop:
+                control.should_training_stop = True
+            return control
+
+        def commit(self) -> None:
+            step = self.trainer.state.global_step
+            if step > self.committed:
+                checkpoints.commit(job, lease, step, lambda directory: _save(self.trainer, job, directory))
+                self.committed = step
+
+    return Recorder()
+
+
+def _advantages(job: Job, judgements: list[Judgement]) -> list[float]:
+    """Equation 4 of the paper with TRL's epsilon, for the records (TRL computes its own for the loss)."""
+    out: list[float] = []
+    n = job.hyperparameters.rollout_n
+    for start in range(0, len(judgements), n):
+        group = [j.reward for j in judgements[start : start + n]]
+        mean = sum(group) / len(group)
+        std = (sum((r - mean) ** 2 for r in group) / (len(group) - 1)) ** 0.5
+        out += [(r - mean) / (std + 1e-4) for r in group]
+    return out
+
+
+def _save(trainer: GRPOTrainer, job: Job, directory: Path) -> None:
+    """Fills a directory with weights and everything a bit-exact resume needs."""
+    staging = Path(trainer.args.output_dir)
+    shutil.rmtree(staging, ignore_errors=True)
+    trainer._save_checkpoint(trainer.model, trial=None)
+    (saved,) = staging.glob("checkpoint-*")
+    for path in saved.iterdir():
+        if path.name not in ("processor_config.json", "training_args.bin"):
+            shutil.move(path, directory / path.name)
+    for name in PROCESSOR_FILES:
+        source = job.model / name
+        if source.exists():
+            shutil.copyfile(source, directory / name)
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def run(job: Job) -> Exit:
+    """Trains until every step is committed, or until SIGTERM asks for an early commit."""
+    total = job.hyperparameters.total_steps
+    job.attempt_dir.mkdir(parents=True, exist_ok=True)
+    lease = Lease(job.lease)
+    lease.check()
+    stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: stop.append(number))
+
+    def report(text: str) -> None:
+        with (job.attempt_dir / "events.jsonl").open("a") as file:
+            file.write(f'{{"time": {time.time()}, "message": "{text}"}}\n')
+        print(text, file=sys.stderr, flush=True)
+
+    resume = checkpoints.newest_verified(job.phase_dir, report)
+    if resume is not None and resume[0] >= total:
+        return Exit.DONE
+    if not (job.model / "config.json").is_file():
+        raise EngineError("ModelUnloadable", f"{job.model} is not a model directory: config.json is missing.")
+
+    judge = Judge(RewardClient(job.reward, job.role))
+    trainer = _build_trainer(job, judge)
+    if stop:
+        return Exit.STOPPED
+    recorder = _recorder(job, lease, judge, stop, resume[0] if resume else 0)
+    recorder.trainer = trainer
+    trainer.add_callback(recorder)
+    _commit_after_each_save_point(trainer, recorder, job, stop)
+    trainer.train(resume_from_checkpoint=str(resume[1]) if resume else None)
+    return Exit.DONE if recorder.committed >= total else Exit.STOPPED
+
+
+def _commit_after_each_save_point(trainer: GRPOTrainer, recorder: Any, job: Job, stop: list[int]) -> None:
+    """Commits where Trainer itself would save: after the optimiser step and its log, before the next batch is drawn."""
+    original = trainer._maybe_log_save_evaluate
+    h = job.hyperparameters
+
+    def hooked(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        step = trainer.state.global_step
+        if stop or step % h.save_freq == 0 or step == h.total_steps:
+            recorder.commit()
+            if stop:
+                trainer.control.should_training_stop = True
+        return result
+
+    trainer._maybe_log_save_evaluate = hooked
+
+
+def _error_type(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, EngineError):
+        return error.kind, str(error)
+    if isinstance(error, OSError) and error.errno == 28:
+        return (
+            "DiskFull",
+            f"no space left on the disk while writing {error.filename}: free some and retry the phase.",
+        )
+    if "out of memory" in str(error).lower():
+        return (
+            "CudaOutOfMemory",
+            "the device ran out of memory: lower ppo_micro_batch_size or max_response_length.",
+        )
+    return "Unknown", f"{error.__class__.__name__}: {str(error)[:300]}"
+
+
+def main() -> None:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    path = Path(sys.argv[1])
+    try:
+        job = load_job(path)
+    except EngineError as error:
+        write_json(path.with_name("error.json"), {"type": error.kind, "message": str(error), "detail": ""})
+        print(error, file=sys.stderr)
+        sys.exit(Exit.FAILED)
+    try:
+        code = run(job)
+    except FencedError as error:
+        print(error, file=sys.stderr)
+        code = Exit.FENCED
+    except BaseException as error:
+        kind, message = _error_type(error)
+        detail = "".join(traceback.format_exception(error))[-8000:]
+        print(detail, file=sys.stderr)
+        write_json(job.attempt_dir / "error.json", {"type": kind, "message": message, "detail": detail})
+        code = Exit.FAILED
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
