@@ -1,0 +1,33 @@
+/** Where the project's Python is, and which model directory a reference means. */
+import { access } from 'node:fs/promises';
+import path from 'node:path';
+import type { Store } from '../store/layout.ts';
+import type { ModelRef } from '../workflows/types.ts';
+
+/** The project's root folder. */
+export const PROJECT = path.resolve(import.meta.dirname, '..');
+
+/** Interpreter of the project's Python environment. */
+export const PYTHON = path.join(PROJECT, '.venv', 'bin', 'python');
+
+/** Environment of every Python process of ours: our package, no hub, no telemetry. */
+export const PYTHON_ENV: Record<string, string> = {
+  PYTHONPATH: path.join(PROJECT, 'engines'),
+  PYTHONUNBUFFERED: '1',
+  HF_HUB_OFFLINE: '1',
+  HF_HUB_DISABLE_TELEMETRY: '1',
+  TOKENIZERS_PARALLELISM: 'false',
+};
+
+/** Directory of a model reference: given, or the phase's checkpoint. */
+export function modelDirectory(store: Store, model: ModelRef): string {
+  return model.kind === 'directory' ? model.directory : store.checkpoint(model.phase, model.step);
+}
+
+/** Whether the Python environment is installed. */
+export async function pythonIsInstalled(): Promise<boolean> {
+  return access(PYTHON).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,27 @@
+/** What a long activity does besides its work: heartbeats, and telling apart why it is being cancelled. */
+import { Context } from '@temporalio/activity';
+
+/** Sends a heartbeat with a pointer (never progress itself) every second until disposed. */
+export function beating(pointer: () => Record<string, unknown>): Disposable {
+  const context = Context.current();
+  const beat = () => context.heartbeat(pointer());
+  beat();
+  const timer = setInterval(beat, 1000);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** Rejects (CancelledFailure) as soon as the activity is cancelled, for use in a race. */
+export function cancelled(): Promise<never> {
+  return Context.current().cancelled;
+}
+
+/**
+ * Whether the processes of this activity should go on without it: the worker is shutting down, or this attempt is no longer the one
+ * the server knows (another may have attached already). A cancel, a pause or a reset means stop.
+ */
+export function shouldDetach(): boolean {
+  const details = Context.current().cancellationDetails;
+  if (details === undefined) return false;
+  if (details.cancelRequested || details.paused || details.reset) return false;
+  return details.workerShutdown || details.timedOut;
+}

@@ -1,0 +1,35 @@
+/** Files of a phase that its activities share, besides what store/ lays out for everybody. */
+import path from 'node:path';
+import type { Store } from '../store/layout.ts';
+
+/** `owner` is the directory of a phase or an evaluation. */
+export function serviceFiles(owner: string) {
+  const directory = path.join(owner, 'services');
+  return {
+    directory,
+    modelRecord: path.join(directory, 'model.process.json'),
+    modelEndpoint: path.join(directory, 'model.endpoint.json'),
+    modelLog: path.join(directory, 'model.log'),
+    rewardRecord: path.join(directory, 'reward.process.json'),
+    rewardConfig: path.join(directory, 'reward.config.json'),
+    rewardEndpoint: path.join(directory, 'reward.endpoint.json'),
+    rewardLog: path.join(directory, 'reward.log'),
+  };
+}
+
+/** Dataset files of a phase. */
+export function datasetFiles(store: Store, phaseKey: string) {
+  const directory = path.join(store.phase(phaseKey), 'dataset');
+  return {
+    directory,
+    training: path.join(directory, 'train.parquet'),
+    perceptions: path.join(directory, 'perceptions.jsonl'),
+    images: path.join(directory, 'images'),
+    judgements: path.join(store.phase(phaseKey), 'judgements.jsonl'),
+  };
+}
+
+/** The directory that owns the services of a phase or evaluation, by its key. */
+export function ownerDirectory(store: Store, key: string): string {
+  return key.startsWith('evaluation-') ? store.evaluation(key) : store.phase(key);
+}

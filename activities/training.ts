@@ -1,0 +1,127 @@
+/** Create or attach: at most one trainer per phase, found again after any crash, finished when its last checkpoint is committed. */
+import { mkdir, readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ApplicationFailure } from '@temporalio/common';
+import { z } from 'zod';
+import { checkpointFault, committedSteps } from '../store/checkpoints.ts';
+import { readJson, writeJson } from '../store/files.ts';
+import { leaseFile, takeLease } from '../store/lease.ts';
+import type { Store } from '../store/layout.ts';
+import { listAttempts } from '../store/metrics.ts';
+import type { Study } from '../studies/study.ts';
+import type { PhasePlan } from '../workflows/types.ts';
+import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
+import { beating, cancelled, shouldDetach } from './heartbeats.ts';
+import { datasetFiles, serviceFiles } from './phase-files.ts';
+import { attach, isAlive, launch, logTail, stop } from './processes.ts';
+
+export type TrainInput = { study: Study; phase: PhasePlan };
+
+const EngineFailure = z.object({ type: z.string(), message: z.string(), detail: z.string() });
+
+/** Attempts that end in the same error without one more committed step before the phase fails. */
+const MAX_STUCK_ATTEMPTS = 3;
+
+/** Time a trainer has to finish its step and commit after a cancel. */
+const COMMIT_GRACE_MS = 10 * 60_000;
+
+/** Failures that another attempt cannot cure. */
+const HOPELESS = new Set(['ConfigInvalid', 'ModelUnloadable', 'DatasetInvalid', 'RewardRefused', 'CudaOutOfMemory', 'DiskFull']);
+
+/** Activity factory. */
+export function createTrainingActivities(store: Store) {
+  return {
+    /** Whether the phase's last step is committed and its files are whole. */
+    async phaseIsComplete({ key, totalSteps }: { key: string; totalSteps: number }): Promise<boolean> {
+      const steps = await committedSteps(store, key);
+      return steps.includes(totalSteps) && (await checkpointFault(store.checkpoint(key, totalSteps))) === null;
+    },
+
+    /** Trains until the last step is committed. A killed trainer is started again and resumes from its newest checkpoint. */
+    async trainRole(input: TrainInput): Promise<void> {
+      const { phase } = input;
+      const total = phase.hyperparameters.total_steps;
+      let step = 0;
+      let attempt = 0;
+      using _beat = beating(() => ({ phase: phase.key, attempt, checkpoint: step }));
+      const train = async (): Promise<void> => {
+        for (;;) {
+          attempt = await ensureAttempt(store, input);
+          const record = processRecord(store, phase.key, attempt);
+          for (let running = await attach(record); running !== null && (await isAlive(running)); ) {
+            step = (await committedSteps(store, phase.key)).at(-1) ?? 0;
+            await sleep(300);
+          }
+          step = (await committedSteps(store, phase.key)).at(-1) ?? 0;
+          if (step >= total) return;
+          await throwIfStuck(store, phase, attempt);
+        }
+      };
+      try {
+        await Promise.race([train(), cancelled()]);
+      } catch (error) {
+        if (attempt > 0 && !shouldDetach()) await stop(processRecord(store, phase.key, attempt), COMMIT_GRACE_MS);
+        throw error;
+      }
+    },
+  };
+}
+
+function processRecord(store: Store, phaseKey: string, attempt: number): string {
+  return path.join(store.attempt(phaseKey, attempt), 'process.json');
+}
+
+/** The number of the attempt whose trainer runs now; a new one is started when none does. */
+async function ensureAttempt(store: Store, { study, phase }: TrainInput): Promise<number> {
+  const attempts = await listAttempts(store, phase.key);
+  const last = attempts.at(-1) ?? 0;
+  if (last > 0 && (await attach(processRecord(store, phase.key, last))) !== null) return last;
+  const attempt = last + 1;
+  const directory = store.attempt(phase.key, attempt);
+  await mkdir(directory, { recursive: true });
+  const lease = await takeLease(store, phase.key, `attempt ${attempt}`);
+  const job = path.join(directory, 'job.json');
+  await writeJson(job, {
+    job_id: `${phase.key}/${attempt}`,
+    role: phase.role,
+    algorithm: 'grpo',
+    model: modelDirectory(store, phase.start),
+    dataset: datasetFiles(store, phase.key).training,
+    phase_dir: store.phase(phase.key),
+    attempt,
+    seed: study.seed,
+    device: study.engine.device,
+    dtype: study.engine.dtype,
+    threads: study.engine.threads,
+    reward: { endpoint_file: serviceFiles(store.phase(phase.key)).rewardEndpoint, deadline_seconds: 1800 },
+    lease: { file: leaseFile(store, phase.key), token: lease.token },
+    hyperparameters: phase.hyperparameters,
+  });
+  await launch(processRecord(store, phase.key, attempt), {
+    command: [PYTHON, '-m', `p2r_engines.${study.engine.name}`, job],
+    env: { ...PYTHON_ENV, OMP_NUM_THREADS: String(study.engine.threads) },
+    cwd: PROJECT,
+    log: path.join(directory, 'log.txt'),
+  });
+  return attempt;
+}
+
+/** Decides whether an ended attempt may be followed by another; throws the engine's own sentence when not. */
+async function throwIfStuck(store: Store, phase: PhasePlan, attempt: number): Promise<void> {
+  const directory = store.attempt(phase.key, attempt);
+  const failure = await readJson(path.join(directory, 'error.json'), EngineFailure);
+  if (failure === null) return;
+  const fail = (type: string) =>
+    ApplicationFailure.create({ type, nonRetryable: true, message: `${phase.id}: ${failure.message}`, details: [failure.detail] });
+  if (HOPELESS.has(failure.type)) throw fail(failure.type === 'ModelUnloadable' || failure.type === 'DatasetInvalid' ? failure.type : 'TrainerFailed');
+  const failed: number[] = [];
+  for (const number of (await listAttempts(store, phase.key)).reverse()) {
+    const names = await readdir(store.attempt(phase.key, number));
+    if (!names.includes('error.json') || names.includes('metrics.jsonl')) break;
+    failed.push(number);
+  }
+  if (failed.length >= MAX_STUCK_ATTEMPTS) throw fail('TrainerFailed');
+  const tail = await logTail(path.join(directory, 'log.txt'), 5);
+  console.error(`attempt ${attempt} of ${phase.id} failed (${failure.message}); another follows.\n${tail}`);
+}
