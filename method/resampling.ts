@@ -1,0 +1,127 @@
+/**
+ * One axis of a resize as a table: output sample `i` is the sum over `k` of `weights[i * taps + k] * input[first[i] + k]`.
+ * The weights of each output sample sum to 1.
+ */
+export type AxisWeights = { first: Int32Array; taps: number; weights: Float64Array };
+
+/** `area`: overlap of pixel squares. `cubic`: Catmull-Rom (a = -0.5), stretched when shrinking. `cubic-sharp`: a = -0.75, never stretched. */
+export type Kernel = 'area' | 'cubic' | 'cubic-sharp';
+
+/**
+ * Weights of one axis from `input` to `output` samples. Samples beyond the edge count as the edge's.
+ * `area` needs `output <= input`.
+ */
+export function axisWeights(input: number, output: number, kernel: Kernel): AxisWeights {
+  const step = input / output;
+  const stretch = kernel === 'cubic' ? Math.max(1, step) : 1;
+  const support = kernel === 'area' ? step / 2 : 2 * stretch;
+  const taps = Math.min(input, Math.ceil(2 * support) + 1);
+  const first = new Int32Array(output);
+  const weights = new Float64Array(output * taps);
+  for (let i = 0; i < output; i++) {
+    const centre = (i + 0.5) * step;
+    const start = Math.min(Math.max(0, Math.floor(centre - support + 1e-9)), input - taps);
+    first[i] = start;
+    let sum = 0;
+    const add = (source: number, weight: number) => {
+      const k = i * taps + Math.min(Math.max(source, 0), input - 1) - start;
+      weights[k] = (weights[k] ?? 0) + weight;
+      sum += weight;
+    };
+    if (kernel === 'area') {
+      const from = i * step;
+      const to = from + step;
+      for (let j = start; j < start + taps; j++) {
+        const overlap = Math.min(to, j + 1) - Math.max(from, j);
+        if (overlap > 1e-9) add(j, overlap);
+      }
+    } else if (kernel === 'cubic') {
+      for (let j = start; j < start + taps; j++) {
+        add(j, cubic((j + 0.5 - centre) / stretch, -0.5));
+      }
+    } else {
+      const base = Math.floor(centre - 0.5);
+      for (let j = base - 1; j <= base + 2; j++) add(j, cubic(j + 0.5 - centre, -0.75));
+    }
+    for (let k = 0; k < taps; k++) {
+      const index = i * taps + k;
+      weights[index] = (weights[index] ?? 0) / sum;
+    }
+  }
+  return { first, taps, weights };
+}
+
+/** Keys' cubic convolution kernel. */
+function cubic(x: number, a: number): number {
+  const d = Math.abs(x);
+  if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
+  if (d < 2) return (((d - 5) * d + 8) * d - 4) * a;
+  return 0;
+}
+
+/** Resizes one row of samples (a profile) with the given weights. */
+export function resampleProfile(profile: Float64Array, { first, taps, weights }: AxisWeights): Float64Array {
+  const output = new Float64Array(first.length);
+  for (let i = 0; i < first.length; i++) {
+    const start = first[i] ?? 0;
+    let sum = 0;
+    for (let k = 0; k < taps; k++) sum += (weights[i * taps + k] ?? 0) * (profile[start + k] ?? 0);
+    output[i] = sum;
+  }
+  return output;
+}
+
+/**
+ * Resizes 8-bit RGB rows: area averages where the width shrinks, cubic (a = -0.75) where it grows, as OpenCV is used for the tiny
+ * model's images. Meant for small images; runs on the calling thread.
+ *
+ * @param pixels RGB bytes of an image `width` pixels wide
+ * @param region left, top, width and height of the part to resize, in pixels
+ * @returns `target.width * target.height * 3` bytes
+ */
+export function resizeArea(
+  pixels: Uint8Array,
+  width: number,
+  region: { left: number; top: number; width: number; height: number },
+  target: { width: number; height: number },
+): Uint8Array {
+  const kernel: Kernel = region.width > target.width ? 'area' : 'cubic-sharp';
+  const kernelOf = (input: number, output: number): Kernel =>
+    kernel === 'area' && input < output ? 'cubic-sharp' : kernel;
+  const across = axisWeights(region.width, target.width, kernelOf(region.width, target.width));
+  const down = axisWeights(region.height, target.height, kernelOf(region.height, target.height));
+
+  const rowLength = target.width * 3;
+  const rows = new Float32Array(region.height * rowLength);
+  for (let y = 0; y < region.height; y++) {
+    const source = ((region.top + y) * width + region.left) * 3;
+    for (let x = 0; x < target.width; x++) {
+      let [r, g, b] = [0, 0, 0];
+      let at = source + (across.first[x] ?? 0) * 3;
+      for (let k = 0; k < across.taps; k++, at += 3) {
+        const weight = across.weights[x * across.taps + k] ?? 0;
+        r += weight * (pixels[at] ?? 0);
+        g += weight * (pixels[at + 1] ?? 0);
+        b += weight * (pixels[at + 2] ?? 0);
+      }
+      const to = y * rowLength + x * 3;
+      rows[to] = r;
+      rows[to + 1] = g;
+      rows[to + 2] = b;
+    }
+  }
+
+  const output = new Uint8ClampedArray(target.height * rowLength);
+  const sums = new Float32Array(rowLength);
+  for (let y = 0; y < target.height; y++) {
+    sums.fill(0);
+    for (let k = 0; k < down.taps; k++) {
+      const weight = down.weights[y * down.taps + k] ?? 0;
+      if (weight === 0) continue;
+      const row = ((down.first[y] ?? 0) + k) * rowLength;
+      for (let i = 0; i < rowLength; i++) sums[i] = (sums[i] ?? 0) + weight * (rows[row + i] ?? 0);
+    }
+    output.set(sums, y * rowLength);
+  }
+  return new Uint8Array(output.buffer);
+}
