@@ -19,7 +19,7 @@ export function perceptionMetrics(sample: Sample, perceiverText: string) {
 export function verdict(extractor: ExtractorName, sample: Sample, text: string): { answer: string | null; correct: boolean } {
   const form = { form: 'choice' as const, options: sample.options };
   const { answer } = extractAnswer(extractor, text, form);
-  return { answer, correct: isCorrect(extractor, text, { ...form, answer: sample.answer }) };
+  return { answer, correct: isCorrect(answer, sample.answer, form) };
 }
 
 /** Boxes as the files of a run hold them: [x1, y1, x2, y2] in pixels of the original image. */

@@ -47,7 +47,7 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
 
   const phases: PhasePlan[] = [];
   const evaluations: EvaluationPlan[] = [evaluate(base, null)];
-  let current = base;
+  let current: ModelRef = base;
   for (let iteration = 1; iteration <= study.iterations; iteration++) {
     for (const role of ['perceiver', 'reasoner'] as const) {
       const hyperparameters = study[role];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -87,6 +88,7 @@ def _build_trainer(job: Job, judge: Judge) -> GRPOTrainer:
 
     torch.set_num_threads(job.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
     h = job.hyperparameters
     try:
         model = AutoModelForImageTextToText.from_pretrained(job.model, dtype=torch.float32)
@@ -96,6 +98,7 @@ def _build_trainer(job: Job, judge: Judge) -> GRPOTrainer:
         raise EngineError(
             "ModelUnloadable", f"{job.model} could not be loaded as a vision-language model: {reason}"
         ) from error
+    _share_image_features(model)
     arguments = GRPOConfig(
         output_dir=str(job.attempt_dir / "trl"),
         seed=job.seed,
@@ -134,13 +137,45 @@ def _build_trainer(job: Job, judge: Judge) -> GRPOTrainer:
         train_dataset=_load_dataset(job),
         processing_class=processor,
     )
+    if trainer.ref_model is not None:
+        _share_image_features(trainer.accelerator.unwrap_model(trainer.ref_model))
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
 
 
+def _share_image_features(model: Any) -> None:
+    """Runs the vision tower once per distinct image of a batch: the G rollouts of a prompt show the same one.
+
+    Features and gradients are the same sums as before, added in another order.
+    """
+    import torch
+
+    inner = model.model
+    original = inner.get_image_features
+
+    def shared(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, **kwargs: Any) -> Any:
+        images = torch.split(pixel_values, image_grid_thw.prod(-1).tolist())
+        place: dict[bytes, int] = {}
+        where, first = [], []
+        for index, image in enumerate(images):
+            digest = hashlib.blake2b(image.detach().cpu().float().numpy().tobytes(), digest_size=16).digest()
+            if digest not in place:
+                place[digest] = len(first)
+                first.append(index)
+            where.append(place[digest])
+        if len(first) == len(images):
+            return original(pixel_values, image_grid_thw, **kwargs)
+        output = original(torch.cat([images[i] for i in first]), image_grid_thw[first], **kwargs)
+        output.pooler_output = tuple(output.pooler_output[k] for k in where)
+        output.deepstack_features = [tuple(parts[k] for k in where) for parts in output.deepstack_features]
+        return output
+
+    inner.get_image_features = shared
+
+
 def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) -> Any:
-    """A trainer callback that writes each step's records and commits checkpoints at regular step ends only."""
+    """A trainer callback that writes each step's records and commits checkpoints at step ends only."""
     from transformers import TrainerCallback
 
     metrics = MetricsWriter(job, lease)
@@ -257,7 +292,7 @@ def run(job: Job) -> Exit:
 
 
 def _commit_after_each_save_point(trainer: GRPOTrainer, recorder: Any, job: Job, stop: list[int]) -> None:
-    """Commits where Trainer itself would save: after the optimiser step and its log, before the next batch is drawn."""
+    """Commits where Trainer itself would save: after the optimiser step and its log."""
     original = trainer._maybe_log_save_evaluate
     h = job.hyperparameters
 

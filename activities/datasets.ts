@@ -1,0 +1,132 @@
+/** Datasets: needle scenes, the perceiver's prompts, and the reasoner's evidence (computed once and stored). */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { ApplicationFailure } from '@temporalio/common';
+import pLimit from 'p-limit';
+import pRetry from 'p-retry';
+import { decodeImage, IMAGE_RULES, prepareWhole } from '../method/images.ts';
+import { JsonLinesWriter, readJsonLines, writeFileAtomic, writeJson } from '../store/files.ts';
+import type { Store } from '../store/layout.ts';
+import { readSamples } from '../store/samples.ts';
+import { writeTrainingSet, type TrainingRow } from '../store/training-set.ts';
+import type { Study } from '../studies/study.ts';
+import type { PhasePlan, ScenesPlan } from '../workflows/types.ts';
+import { PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
+import { beating, cancelled } from './heartbeats.ts';
+import { datasetFiles, serviceFiles } from './phase-files.ts';
+import { Perception } from './rewards/perception.ts';
+import { renderRole, Roles } from './roles.ts';
+
+const run = promisify(execFile);
+
+type PhaseInput = { study: Study; phase: PhasePlan };
+
+/** Activity factory. */
+export function createDatasetActivities(store: Store) {
+  return {
+    /** Draws a needle-scene dataset unless it is there already. */
+    async prepareScenes(scenes: ScenesPlan): Promise<void> {
+      const directory = store.scenes(scenes.key);
+      if (existsSync(path.join(directory, 'rows.jsonl'))) return;
+      using _beat = beating(() => ({ scenes: scenes.key }));
+      await mkdir(path.dirname(directory), { recursive: true });
+      const { split, count, questions, seed } = scenes;
+      const args = { out: directory, split, count, seed, questions };
+      await run(PYTHON, ['-m', 'p2r_engines.needle_scenes', ...Object.entries(args).flatMap(([name, value]) => [`--${name}`, String(value)])], {
+        cwd: PROJECT,
+        env: { ...process.env, ...PYTHON_ENV },
+      }).catch((error: Error & { stderr?: string }) => {
+        if (existsSync(path.join(directory, 'rows.jsonl'))) return;
+        throw ApplicationFailure.create({
+          type: 'ScenesFailed',
+          message: `The needle scenes could not be written to ${directory}: ${error.stderr?.trim().split('\n').at(-1) ?? error.message}`,
+        });
+      });
+    },
+
+    /** Writes the perceiver's training set: one prompt and one image (at the model's pixel budget) a sample. */
+    async preparePerceiverSet({ study, phase }: PhaseInput): Promise<void> {
+      const files = datasetFiles(store, phase.key);
+      await writePhaseRecord(store, study, phase);
+      if (existsSync(files.training)) return;
+      using _beat = beating(() => ({ dataset: phase.key }));
+      const rules = IMAGE_RULES[study.image_rules];
+      const samples = await readSamples(store.scenes(phase.scenes.key));
+      const limit = pLimit(2);
+      const rows = await Promise.all(
+        samples.map((sample, index) =>
+          limit(async (): Promise<TrainingRow> => {
+            const whole = await prepareWhole(await decodeImage(await readFile(sample.image), rules), rules);
+            const image = path.join(files.images, `${String(index).padStart(6, '0')}-whole.img`);
+            await writeFileAtomic(image, whole);
+            const { system, user } = renderRole(study.prompt_set, 'perceiver', sample.question, false);
+            return { sample_id: sample.sample_id, system, user, images: [image] };
+          }),
+        ),
+      );
+      await writeTrainingSet(files.training, rows);
+    },
+
+    /** Asks the frozen perceiver once about every training sample, and stores boxes, annotated images and crops as the dataset. */
+    async collectEvidence({ study, phase }: PhaseInput): Promise<void> {
+      const files = datasetFiles(store, phase.key);
+      await writePhaseRecord(store, study, phase);
+      if (existsSync(files.training)) return;
+      using _beat = beating(() => ({ evidence: phase.key }));
+      const samples = await readSamples(store.scenes(phase.scenes.key));
+      const roles = new Roles({
+        endpointFile: serviceFiles(store.phase(phase.key)).modelEndpoint,
+        promptSet: study.prompt_set,
+        imageRules: IMAGE_RULES[study.image_rules],
+        perceiverMaxTokens: study.perceiver.max_response_length,
+        reasonerMaxTokens: study.reasoner.max_response_length,
+      });
+      const known = new Map((await readJsonLines(files.perceptions, Perception)).map(({ sample_id, text }) => [sample_id, text]));
+      const writer = new JsonLinesWriter(files.perceptions);
+      const limit = pLimit(study.evaluation.concurrency);
+      const abort = new AbortController();
+      const work = Promise.all(
+        samples.map((sample, index) =>
+          limit(async (): Promise<TrainingRow> => {
+            let text = known.get(sample.sample_id);
+            if (text === undefined) {
+              text = await pRetry(() => roles.perceive(sample), { retries: 1000, minTimeout: 200, maxTimeout: 3000, signal: abort.signal });
+              await writer.append({ sample_id: sample.sample_id, text });
+            }
+            const evidence = await roles.evidence(sample, text);
+            const images = await Promise.all(
+              evidence.images.map(async (image, place) => {
+                const file = path.join(files.images, `${String(index).padStart(6, '0')}-${place === 0 ? 'annotated' : `crop-${place}`}.img`);
+                await writeFileAtomic(file, image);
+                return file;
+              }),
+            );
+            const { system, user } = renderRole(study.prompt_set, 'reasoner', sample.question, evidence.hasBoxes);
+            return { sample_id: sample.sample_id, system, user, images };
+          }),
+        ),
+      );
+      try {
+        await writeTrainingSet(files.training, await Promise.race([work, cancelled()]));
+      } finally {
+        abort.abort();
+        await work.catch(() => undefined);
+      }
+    },
+  };
+}
+
+/** phase.json: what this key stands for, for people and dashboards. */
+async function writePhaseRecord(store: Store, study: Study, phase: PhasePlan): Promise<void> {
+  await writeJson(store.phaseFile(phase.key), {
+    key: phase.key,
+    role: phase.role,
+    iteration: phase.iteration,
+    start: phase.start,
+    frozen: phase.frozen,
+    config: { study: study.name, seed: study.seed, engine: study.engine, hyperparameters: phase.hyperparameters, scenes: phase.scenes },
+  });
+}

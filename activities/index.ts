@@ -1,0 +1,22 @@
+/** All activities over one store. Workflows import the type only. */
+import type { Store } from '../store/layout.ts';
+import { createDatasetActivities } from './datasets.ts';
+import { createEvaluationActivities } from './evaluating.ts';
+import { createEventActivities } from './events.ts';
+import { createRewardActivities } from './reward-service.ts';
+import { createServingActivities } from './serving.ts';
+import { createTrainingActivities } from './training.ts';
+
+export type Activities = ReturnType<typeof createActivities>;
+
+/** Builds every activity with its dependencies. */
+export function createActivities(store: Store) {
+  return {
+    ...createDatasetActivities(store),
+    ...createEvaluationActivities(store),
+    ...createEventActivities(store),
+    ...createRewardActivities(store),
+    ...createServingActivities(store),
+    ...createTrainingActivities(store),
+  };
+}

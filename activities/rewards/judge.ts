@@ -1,0 +1,130 @@
+/** Judges completions one by one and remembers every verdict under its content key. */
+import pLimit from 'p-limit';
+import { z } from 'zod';
+import type { ExtractorName } from '../../method/answers.ts';
+import { perceiverReward, reasonerReward } from '../../method/rewards.ts';
+import { contentKey } from '../../store/keys.ts';
+import { JsonLinesWriter, readJsonLines } from '../../store/files.ts';
+import type { Sample } from '../../store/samples.ts';
+import { boxRows, perceptionMetrics, verdict } from '../judging.ts';
+import type { Roles } from '../roles.ts';
+
+/** A completion that an engine wants judged. */
+export const Completion = z.object({ sample_id: z.string(), rollout: z.int().min(0), text: z.string().max(1_000_000) });
+export type Completion = z.infer<typeof Completion>;
+
+/** What was seen while judging, as it is stored and sent to the engine. */
+export const Judgement = z.object({
+  key: z.string(),
+  sample_id: z.string(),
+  reward: z.number(),
+  terms: z.record(z.string(), z.number()),
+  metrics: z.record(z.string(), z.number().nullable()),
+  boxes: z.array(z.array(z.number()).length(4)),
+  reasoner_text: z.string().nullable(),
+  extracted_answer: z.string().nullable(),
+  correct: z.boolean(),
+});
+export type Judgement = z.infer<typeof Judgement>;
+
+/** A completion names a sample that is not in the phase's dataset. */
+export class UnknownSampleError extends Error {
+  constructor(id: string) {
+    super(`Sample "${id.slice(0, 100)}" is not in this phase's dataset.`);
+    this.name = 'UnknownSampleError';
+  }
+}
+
+export type JudgeOptions = {
+  role: 'perceiver' | 'reasoner';
+  samples: Sample[];
+  /** Everything besides sample and text that decides a verdict: frozen checkpoint, prompts, image rules, extractor. */
+  context: string;
+  /** Box metrics of the reasoner phase's fixed evidence, by sample id. */
+  perceptions: Map<string, { text: string }>;
+  extractor: ExtractorName;
+  roles: Roles;
+  file: string;
+  concurrency: number;
+};
+
+/** The judge of one phase. The same completion always gets the verdict it got first, also after a restart. */
+export class Judge {
+  readonly #options: JudgeOptions;
+  readonly #samples: Map<string, Sample>;
+  readonly #known: Map<string, Judgement>;
+  readonly #pending = new Map<string, Promise<Judgement>>();
+  readonly #writer: JsonLinesWriter;
+  readonly #limit: ReturnType<typeof pLimit>;
+
+  private constructor(options: JudgeOptions, known: Judgement[]) {
+    this.#options = options;
+    this.#samples = new Map(options.samples.map((sample) => [sample.sample_id, sample]));
+    this.#known = new Map(known.map((judgement) => [judgement.key, judgement]));
+    this.#writer = new JsonLinesWriter(options.file);
+    this.#limit = pLimit(options.concurrency);
+  }
+
+  /** Opens the judge with what earlier runs have judged. */
+  static async open(options: JudgeOptions): Promise<Judge> {
+    return new Judge(options, await readJsonLines(options.file, Judgement));
+  }
+
+  /** Judges one completion. Rejects (RoleUnavailableError, UnknownSampleError) rather than guess. */
+  async judge(completion: Completion): Promise<Judgement> {
+    const sample = this.#samples.get(completion.sample_id);
+    if (sample === undefined) throw new UnknownSampleError(completion.sample_id);
+    const key = contentKey('judgement', { context: this.#options.context, sample: sample.sample_id, text: completion.text });
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const pending = this.#pending.get(key);
+    if (pending !== undefined) return pending;
+    const work = this.#limit(() => this.#compute(key, sample, completion.text));
+    this.#pending.set(key, work);
+    try {
+      const judgement = await work;
+      await this.#writer.append(judgement);
+      this.#known.set(key, judgement);
+      return judgement;
+    } finally {
+      this.#pending.delete(key);
+    }
+  }
+
+  async #compute(key: string, sample: Sample, text: string): Promise<Judgement> {
+    const { role, roles, extractor, perceptions } = this.#options;
+    if (role === 'perceiver') {
+      const { boxes, metrics } = perceptionMetrics(sample, text);
+      const reasonerText = await roles.reason(sample, await roles.evidence(sample, text));
+      const { answer, correct } = verdict(extractor, sample, reasonerText);
+      const reward = perceiverReward({ boxes, verdict: { status: 'judged', correct } });
+      if (reward.status !== 'scored') throw new Error(reward.reason);
+      return {
+        key,
+        sample_id: sample.sample_id,
+        reward: reward.reward,
+        terms: reward.terms,
+        metrics,
+        boxes: boxRows(boxes),
+        reasoner_text: reasonerText,
+        extracted_answer: answer,
+        correct,
+      };
+    }
+    const { boxes, metrics } = perceptionMetrics(sample, perceptions.get(sample.sample_id)?.text ?? '');
+    const { answer, correct } = verdict(extractor, sample, text);
+    const reward = reasonerReward({ status: 'judged', correct });
+    if (reward.status !== 'scored') throw new Error(reward.reason);
+    return {
+      key,
+      sample_id: sample.sample_id,
+      reward: reward.reward,
+      terms: reward.terms,
+      metrics,
+      boxes: boxRows(boxes),
+      reasoner_text: null,
+      extracted_answer: answer,
+      correct,
+    };
+  }
+}
