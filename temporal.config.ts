@@ -1,6 +1,5 @@
 /** Where Temporal is, and the names under which this project is known to it. */
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import type { ConnectionOptions } from '@temporalio/client';
 
 /** Task queue of workflows and of all activities on one machine. */
 export const TASK_QUEUE = 'p2r';
@@ -9,7 +8,7 @@ export const TASK_QUEUE = 'p2r';
 export const SEARCH_ATTRIBUTE_FLAGS = ['P2rExperiment=Keyword', 'P2rIteration=Int', 'P2rPhase=Keyword', 'P2rState=Keyword'];
 
 /** A Temporal to talk to. */
-export type TemporalTarget = { connection: ConnectionOptions; namespace: string };
+export type TemporalTarget = { connection: ReturnType<typeof loadClientConnectConfig>['connectionOptions']; namespace: string };
 
 /**
  * The target of the environment: an envconfig profile (TEMPORAL_PROFILE, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, ...) when one is

@@ -104,3 +104,8 @@ export async function logTail(file: string, lines = 20): Promise<string> {
   const text = await readFile(file, 'utf8').catch(() => '');
   return text.trimEnd().split('\n').slice(-lines).join('\n');
 }
+
+/** The record of a process that somebody else started. */
+export async function describeProcess(pid: number, command: string[], log: string): Promise<ProcessRecord> {
+  return { pid, started: (await startStamp(pid)) ?? 'exited', command, log };
+}

@@ -1,0 +1,147 @@
+/** Starting, watching and stopping experiments. */
+import { statfs } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, Connection, WorkflowNotFoundError } from '@temporalio/client';
+import logUpdate from 'log-update';
+import { PROJECT } from '../../activities/environment.ts';
+import { type ExperimentRecord, readEvents, readExperiment, writeExperiment } from '../../store/experiments.ts';
+import { canonicalJson } from '../../store/keys.ts';
+import type { Store } from '../../store/layout.ts';
+import { inspectModel } from '../../store/models.ts';
+import { planExperiment } from '../../studies/plan.ts';
+import type { Study } from '../../studies/study.ts';
+import { TASK_QUEUE, temporalTarget } from '../../temporal.config.ts';
+import { SEARCH_ATTRIBUTES } from '../../workflows/search-attributes.ts';
+import type { ExperimentPlan } from '../../workflows/types.ts';
+import { EXIT, UserError } from '../errors.ts';
+import { type Progress, readProgress } from '../progress.ts';
+import { progressLines, stepLine } from '../render.ts';
+import { runningServices } from '../services/control.ts';
+
+const MIN_FREE_BYTES = 2 * 1024 ** 3;
+
+/** A client of the Temporal that this home's services use. Throws a UserError when nothing runs. */
+export async function connectClient(store: Store): Promise<Client> {
+  const services = await runningServices(store);
+  if (services === null && !process.env.TEMPORAL_ADDRESS && !process.env.TEMPORAL_PROFILE)
+    throw new UserError('The services are not running: start them with "p2r up".', EXIT.unavailable);
+  const target = temporalTarget(services?.temporal.address ?? null);
+  const connection = await Connection.connect(target.connection).catch((error: Error) => {
+    throw new UserError(`Temporal could not be reached (${error.message}): look at "p2r doctor".`, EXIT.unavailable);
+  });
+  return new Client({ connection, namespace: target.namespace });
+}
+
+/** Resolves a study into a plan after checking the model and the disk. */
+export async function resolvePlan(store: Store, study: Study, name: string | undefined): Promise<ExperimentPlan> {
+  const directory = path.resolve(PROJECT, study.model);
+  const key = await inspectModel(directory);
+  const disk = await statfs(path.dirname(store.home)).catch(() => null);
+  if (disk !== null && disk.bavail * disk.bsize < MIN_FREE_BYTES)
+    throw new UserError(`Less than 2 GB are free where ${store.home} lies: free some, or set P2R_HOME to another disk.`);
+  return planExperiment(study, name ?? `${study.name}-seed${study.seed}`, key, directory);
+}
+
+function toRecord(plan: ExperimentPlan): ExperimentRecord {
+  return {
+    experiment: plan.experiment,
+    study: plan.study.name,
+    seed: plan.study.seed,
+    created_at: new Date().toISOString(),
+    phases: plan.phases.map((phase) => ({
+      iteration: phase.iteration,
+      name: phase.role,
+      id: phase.id,
+      key: phase.key,
+      total_steps: phase.hyperparameters.total_steps,
+    })),
+    evaluations: plan.evaluations.map((evaluation) => ({
+      id: evaluation.id,
+      key: evaluation.key,
+      checkpoint: evaluation.model.name,
+      after: evaluation.after,
+    })),
+    config: { ...plan.study },
+  };
+}
+
+/** Starts the experiment, or joins it when it is running already. Finished parts with the same key are reused. */
+export async function startExperiment(store: Store, plan: ExperimentPlan): Promise<ExperimentRecord> {
+  const existing = await readExperiment(store, plan.experiment);
+  const record = toRecord(plan);
+  if (existing !== null && canonicalJson(existing.config) !== canonicalJson(JSON.parse(JSON.stringify(record.config))))
+    throw new UserError(`Experiment "${plan.experiment}" exists with other settings: give this one another name with --as NAME.`);
+  const client = await connectClient(store);
+  try {
+    const description = await client.workflow
+      .getHandle(plan.experiment)
+      .describe()
+      .catch((error: unknown) => {
+        if (error instanceof WorkflowNotFoundError) return null;
+        throw error;
+      });
+    if (existing !== null && description?.status.name === 'RUNNING') return existing;
+    await writeExperiment(store, existing === null ? record : { ...record, created_at: existing.created_at });
+    const before = (await readEvents(store, plan.experiment)).length;
+    await client.workflow.start('experiment', {
+      workflowId: plan.experiment,
+      taskQueue: TASK_QUEUE,
+      args: [plan],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      typedSearchAttributes: [
+        { key: SEARCH_ATTRIBUTES.experiment, value: plan.experiment },
+        { key: SEARCH_ATTRIBUTES.state, value: 'running' },
+      ],
+      staticSummary: plan.study.title,
+    });
+    while ((await readEvents(store, plan.experiment)).length === before) await sleep(100);
+    return record;
+  } finally {
+    await client.connection.close();
+  }
+}
+
+/** Follows a run until it ends; calls `show` after each look. Rejects when `signal` aborts. */
+export async function follow(store: Store, record: ExperimentRecord, show: (progress: Progress) => void, signal: AbortSignal): Promise<Progress> {
+  for (;;) {
+    const progress = await readProgress(store, record);
+    show(progress);
+    if (progress.state !== 'running' && progress.state !== 'waiting') return progress;
+    await sleep(500, undefined, { signal });
+  }
+}
+
+/** A display for {@link follow}: redrawn in place on a terminal, a line per change otherwise. */
+export function progressDisplay(stream: NodeJS.WriteStream): (progress: Progress) => void {
+  if (stream.isTTY) return (progress) => logUpdate(progressLines(progress).join('\n'));
+  const said = new Map<string, string>();
+  return (progress) => {
+    for (const step of progress.steps) {
+      if (step.state === 'waiting') continue;
+      const line = stepLine(step);
+      if (said.get(step.id) !== line) stream.write(`${line}\n`);
+      said.set(step.id, line);
+    }
+  };
+}
+
+/** Asks Temporal to cancel; the trainer commits a checkpoint first. */
+export async function stopExperiment(store: Store, experiment: string): Promise<void> {
+  const client = await connectClient(store);
+  try {
+    await client.workflow.getHandle(experiment).cancel();
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) throw new UserError(`Experiment "${experiment}" is not running.`, EXIT.failed);
+    throw error;
+  } finally {
+    await client.connection.close();
+  }
+}
+
+/** The record of an experiment; throws a UserError that names the ones there are. */
+export async function requireExperiment(store: Store, experiment: string, known: string[]): Promise<ExperimentRecord> {
+  const record = await readExperiment(store, experiment);
+  if (record === null) throw new UserError(`There is no experiment "${experiment}"${known.length > 0 ? `; there are: ${known.join(', ')}` : ''}.`);
+  return record;
+}

@@ -1,0 +1,224 @@
+/** The `p2r` command. */
+import path from 'node:path';
+import { Command, CommanderError } from 'commander';
+import logUpdate from 'log-update';
+import { PROJECT } from '../activities/environment.ts';
+import { InvalidIdError, openStore, type Store } from '../store/layout.ts';
+import { listExperiments } from '../store/experiments.ts';
+import { CorruptFileError } from '../store/files.ts';
+import { ModelInvalidError } from '../store/models.ts';
+import { loadStudy, StudyNotFoundError } from '../studies/index.ts';
+import { parseStudy, type Study, StudyInvalidError } from '../studies/study.ts';
+import { diagnose } from './commands/doctor.ts';
+import { follow, progressDisplay, requireExperiment, resolvePlan, startExperiment, stopExperiment } from './commands/experiments.ts';
+import { EXIT, UserError } from './errors.ts';
+import { readProgress } from './progress.ts';
+import { ensurePython } from './python-environment.ts';
+import { progressLines, resultRows, resultTable } from './render.ts';
+import { down, runningServices, up } from './services/control.ts';
+
+const store: Store = openStore(process.env.P2R_HOME ?? path.join(PROJECT, '.p2r'));
+const say = (line: string) => process.stderr.write(`${line}\n`);
+const print = (line: string) => process.stdout.write(`${line}\n`);
+const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
+
+type Json = { json?: boolean };
+
+const program = new Command('p2r')
+  .description('Durable Perceive-to-Reason experiments.')
+  .exitOverride()
+  .showHelpAfterError('(--help shows what is allowed)');
+
+async function withServices(): Promise<void> {
+  await ensurePython(say);
+  const services = await up(store);
+  say(`Dashboard    ${services.dashboard.url}`);
+  if (services.temporal.ui !== null) say(`Temporal UI  ${services.temporal.ui}`);
+}
+
+/** Runs a study to its end with a progress display. Ctrl-C stops services and trainer and says how to go on. */
+async function runStudy(study: Study, name: string | undefined, options: Json & { detach?: boolean }): Promise<void> {
+  const plan = await resolvePlan(store, study, name);
+  await withServices();
+  const record = await startExperiment(store, plan);
+  if (options.detach) {
+    if (options.json) printJson({ experiment: record.experiment });
+    else print(`${record.experiment} is running; follow it with: npx p2r watch ${record.experiment}`);
+    return;
+  }
+  const abort = new AbortController();
+  process.once('SIGINT', () => abort.abort());
+  try {
+    const progress = await follow(store, record, progressDisplay(process.stderr), abort.signal);
+    if (process.stderr.isTTY) logUpdate.done();
+    await report(record.experiment, progress.state, progress.message, options);
+  } catch (error) {
+    if (!abort.signal.aborted) throw error;
+    if (process.stderr.isTTY) logUpdate.done();
+    say('Stopping: the trainer finishes its step and commits a checkpoint.');
+    await down(store, say);
+    say(`Stopped; nothing is lost. Go on with: npx p2r up && npx p2r watch ${record.experiment}`);
+    process.exitCode = EXIT.interrupted;
+  }
+}
+
+async function report(experiment: string, state: string, message: string | null, options: Json): Promise<void> {
+  const record = await requireExperiment(store, experiment, []);
+  if (options.json) {
+    printJson({ experiment, state, message, results: await resultRows(store, record), directory: store.run(experiment) });
+  } else if (state === 'completed') {
+    print(await resultTable(store, record));
+    const reused = (await readProgress(store, record)).steps.filter((step) => step.state === 'reused').length;
+    if (reused > 0) print(`${reused} of ${record.phases.length + record.evaluations.length} parts were computed before and have been reused.`);
+    print(`Run          ${store.run(experiment)}`);
+    for (const phase of record.phases) print(`${phase.id.padEnd(24)} ${store.checkpoint(phase.key, phase.total_steps)}`);
+  } else {
+    print(`${experiment} ${state}: ${message ?? 'see the Temporal UI'}`);
+  }
+  if (state !== 'completed') process.exitCode = EXIT.failed;
+}
+
+program
+  .command('run')
+  .argument('<study>', 'name of a study, or path of a .ts file')
+  .option('--as <name>', 'name of the experiment')
+  .option('--seed <n>', 'another seed than the study’s', (text) => Number(text))
+  .option('--detach', 'return once it is running')
+  .option('--json', 'print the result as JSON')
+  .description('run a study, starting the services if need be')
+  .addHelpText('after', '\nExample:\n  p2r run tiny-quickstart --seed 2')
+  .action(async (name: string, options: Json & { as?: string; seed?: number; detach?: boolean }) => {
+    const study = await loadStudy(name);
+    await runStudy(parseStudy(options.seed === undefined ? study : { ...study, seed: options.seed }, name), options.as, options);
+  });
+
+program
+  .command('ls')
+  .option('--json', 'print JSON')
+  .description('list the experiments of this home')
+  .addHelpText('after', '\nExample:\n  p2r ls --json')
+  .action(async (options: Json) => {
+    const rows = await Promise.all(
+      (await listExperiments(store)).map(async (record) => {
+        const { state, steps } = await readProgress(store, record);
+        return {
+          experiment: record.experiment,
+          study: record.study,
+          state,
+          done: steps.filter((step) => step.state === 'completed' || step.state === 'reused').length,
+          of: steps.length,
+          created_at: record.created_at,
+        };
+      }),
+    );
+    if (options.json) printJson(rows);
+    else if (rows.length === 0) print('No experiments yet: start one with "p2r run tiny-quickstart".');
+    else for (const row of rows) print(`${row.experiment.padEnd(36)} ${row.state.padEnd(10)} ${row.done}/${row.of}  ${row.created_at}`);
+  });
+
+const names = async () => (await listExperiments(store)).map((record) => record.experiment);
+
+program
+  .command('status')
+  .argument('<experiment>')
+  .option('--json', 'print JSON')
+  .description('show where an experiment stands')
+  .addHelpText('after', '\nExample:\n  p2r status tiny-quickstart-seed1')
+  .action(async (experiment: string, options: Json) => {
+    const progress = await readProgress(store, await requireExperiment(store, experiment, await names()));
+    if (options.json) printJson(progress);
+    else print(progressLines(progress).join('\n') + (progress.message === null ? '' : `\n  ${progress.message}`));
+  });
+
+program
+  .command('watch')
+  .argument('<experiment>')
+  .option('--json', 'print the result as JSON')
+  .description('follow an experiment until it ends (Ctrl-C leaves it running)')
+  .addHelpText('after', '\nExample:\n  p2r watch tiny-quickstart-seed1')
+  .action(async (experiment: string, options: Json) => {
+    const record = await requireExperiment(store, experiment, await names());
+    const abort = new AbortController();
+    process.once('SIGINT', () => abort.abort());
+    try {
+      const progress = await follow(store, record, progressDisplay(process.stderr), abort.signal);
+      await report(experiment, progress.state, progress.message, options);
+    } catch (error) {
+      if (!abort.signal.aborted) throw error;
+      process.exitCode = EXIT.interrupted;
+    }
+  });
+
+program
+  .command('stop')
+  .argument('<experiment>')
+  .description('cancel an experiment; its trainer commits a checkpoint first, and "p2r run" goes on from there')
+  .addHelpText('after', '\nExample:\n  p2r stop tiny-quickstart-seed1')
+  .action(async (experiment: string) => {
+    await requireExperiment(store, experiment, await names());
+    await stopExperiment(store, experiment);
+    print(`${experiment} is being stopped.`);
+  });
+
+program
+  .command('up')
+  .option('--json', 'print JSON')
+  .description('start Temporal, the worker and the dashboard; running experiments go on')
+  .addHelpText('after', '\nExample:\n  p2r up')
+  .action(async (options: Json) => {
+    await withServices();
+    const services = await runningServices(store);
+    if (options.json) printJson({ temporal: services?.temporal, dashboard: services?.dashboard });
+  });
+
+program
+  .command('down')
+  .description('stop all services; trainers commit a checkpoint first')
+  .addHelpText('after', '\nExample:\n  p2r down')
+  .action(async () => {
+    await down(store, say);
+    print('All services are stopped.');
+  });
+
+program
+  .command('setup')
+  .description('make the Python environment')
+  .addHelpText('after', '\nExample:\n  p2r setup')
+  .action(async () => {
+    await ensurePython(say);
+    print('The Python environment is ready.');
+  });
+
+program
+  .command('doctor')
+  .option('--json', 'print JSON')
+  .description('check what this machine has and lacks')
+  .addHelpText('after', '\nExample:\n  p2r doctor')
+  .action(async (options: Json) => {
+    const findings = await diagnose(store);
+    if (options.json) printJson(findings);
+    else for (const { check, ok, detail } of findings) print(`${ok ? '✔' : '✘'} ${check.padEnd(20)} ${detail}`);
+    if (findings.some(({ check, ok }) => !ok && check !== 'services')) process.exitCode = EXIT.failed;
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  } else if (error instanceof UserError) {
+    say(`p2r: ${error.message}`);
+    process.exitCode = error.exitCode;
+  } else if (
+    error instanceof StudyInvalidError ||
+    error instanceof StudyNotFoundError ||
+    error instanceof ModelInvalidError ||
+    error instanceof InvalidIdError ||
+    error instanceof CorruptFileError
+  ) {
+    say(`p2r: ${error.message}`);
+    process.exitCode = EXIT.usage;
+  } else {
+    throw error;
+  }
+}
