@@ -5,10 +5,18 @@ import { loadClientConnectConfig } from '@temporalio/envconfig';
 export const TASK_QUEUE = 'p2r';
 
 /** The search attributes (workflows/search-attributes.ts) as the dev server's `--search-attribute` wants them. */
-export const SEARCH_ATTRIBUTE_FLAGS = ['P2rExperiment=Keyword', 'P2rIteration=Int', 'P2rPhase=Keyword', 'P2rState=Keyword'];
+export const SEARCH_ATTRIBUTE_FLAGS = [
+  'P2rExperiment=Keyword',
+  'P2rIteration=Int',
+  'P2rPhase=Keyword',
+  'P2rState=Keyword',
+];
 
 /** A Temporal to talk to. */
-export type TemporalTarget = { connection: ReturnType<typeof loadClientConnectConfig>['connectionOptions']; namespace: string };
+export type TemporalTarget = {
+  connection: ReturnType<typeof loadClientConnectConfig>['connectionOptions'];
+  namespace: string;
+};
 
 /**
  * The target of the environment: an envconfig profile (TEMPORAL_PROFILE, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, ...) when one is

@@ -11,14 +11,14 @@ import { decodeImage, IMAGE_RULES, prepareWhole } from '../method/images.ts';
 import { JsonLinesWriter, readJsonLines, writeFileAtomic, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
 import { readSamples } from '../store/samples.ts';
-import { writeTrainingSet, type TrainingRow } from '../store/training-set.ts';
+import { type TrainingRow, writeTrainingSet } from '../store/training-set.ts';
 import type { Study } from '../studies/study.ts';
 import type { PhasePlan, ScenesPlan } from '../workflows/types.ts';
 import { PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
 import { beating, cancelled } from './heartbeats.ts';
 import { datasetFiles, serviceFiles } from './phase-files.ts';
 import { Perception } from './rewards/perception.ts';
-import { renderRole, Roles } from './roles.ts';
+import { Roles, renderRole } from './roles.ts';
 
 const run = promisify(execFile);
 
@@ -35,10 +35,18 @@ export function createDatasetActivities(store: Store) {
       await mkdir(path.dirname(directory), { recursive: true });
       const { split, count, questions, seed } = scenes;
       const args = { out: directory, split, count, seed, questions };
-      await run(PYTHON, ['-m', 'p2r_engines.needle_scenes', ...Object.entries(args).flatMap(([name, value]) => [`--${name}`, String(value)])], {
-        cwd: PROJECT,
-        env: { ...process.env, ...PYTHON_ENV },
-      }).catch((error: Error & { stderr?: string }) => {
+      await run(
+        PYTHON,
+        [
+          '-m',
+          'p2r_engines.needle_scenes',
+          ...Object.entries(args).flatMap(([name, value]) => [`--${name}`, String(value)]),
+        ],
+        {
+          cwd: PROJECT,
+          env: { ...process.env, ...PYTHON_ENV },
+        },
+      ).catch((error: Error & { stderr?: string }) => {
         if (existsSync(path.join(directory, 'rows.jsonl'))) return;
         throw ApplicationFailure.create({
           type: 'ScenesFailed',
@@ -84,7 +92,9 @@ export function createDatasetActivities(store: Store) {
         perceiverMaxTokens: study.perceiver.max_response_length,
         reasonerMaxTokens: study.reasoner.max_response_length,
       });
-      const known = new Map((await readJsonLines(files.perceptions, Perception)).map(({ sample_id, text }) => [sample_id, text]));
+      const known = new Map(
+        (await readJsonLines(files.perceptions, Perception)).map(({ sample_id, text }) => [sample_id, text]),
+      );
       const writer = new JsonLinesWriter(files.perceptions);
       const limit = pLimit(study.evaluation.concurrency);
       const abort = new AbortController();
@@ -93,18 +103,31 @@ export function createDatasetActivities(store: Store) {
           limit(async (): Promise<TrainingRow> => {
             let text = known.get(sample.sample_id);
             if (text === undefined) {
-              text = await pRetry(() => roles.perceive(sample), { retries: 1000, minTimeout: 200, maxTimeout: 3000, signal: abort.signal });
+              text = await pRetry(() => roles.perceive(sample), {
+                retries: 1000,
+                minTimeout: 200,
+                maxTimeout: 3000,
+                signal: abort.signal,
+              });
               await writer.append({ sample_id: sample.sample_id, text });
             }
             const evidence = await roles.evidence(sample, text);
             const images = await Promise.all(
               evidence.images.map(async (image, place) => {
-                const file = path.join(files.images, `${String(index).padStart(6, '0')}-${place === 0 ? 'annotated' : `crop-${place}`}.img`);
+                const file = path.join(
+                  files.images,
+                  `${String(index).padStart(6, '0')}-${place === 0 ? 'annotated' : `crop-${place}`}.img`,
+                );
                 await writeFileAtomic(file, image);
                 return file;
               }),
             );
-            const { system, user } = renderRole(study.prompt_set, 'reasoner', sample.question, evidence.hasBoxes);
+            const { system, user } = renderRole(
+              study.prompt_set,
+              'reasoner',
+              sample.question,
+              evidence.hasBoxes,
+            );
             return { sample_id: sample.sample_id, system, user, images };
           }),
         ),
@@ -127,6 +150,12 @@ async function writePhaseRecord(store: Store, study: Study, phase: PhasePlan): P
     iteration: phase.iteration,
     start: phase.start,
     frozen: phase.frozen,
-    config: { study: study.name, seed: study.seed, engine: study.engine, hyperparameters: phase.hyperparameters, scenes: phase.scenes },
+    config: {
+      study: study.name,
+      seed: study.seed,
+      engine: study.engine,
+      hyperparameters: phase.hyperparameters,
+      scenes: phase.scenes,
+    },
   });
 }

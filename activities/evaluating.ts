@@ -4,7 +4,13 @@ import pLimit from 'p-limit';
 import pRetry from 'p-retry';
 import { IMAGE_RULES } from '../method/images.ts';
 import { wilsonInterval } from '../method/intervals.ts';
-import { evaluationFiles, Prediction, readScores, type Scores, type StrategyScores } from '../store/evaluations.ts';
+import {
+  evaluationFiles,
+  Prediction,
+  readScores,
+  type Scores,
+  type StrategyScores,
+} from '../store/evaluations.ts';
 import { JsonLinesWriter, readJsonLines, writeJson } from '../store/files.ts';
 import { contentKey } from '../store/keys.ts';
 import type { Store } from '../store/layout.ts';
@@ -40,11 +46,17 @@ export function createEvaluationActivities(store: Store) {
       const writer = new JsonLinesWriter(files.predictions);
       const limit = pLimit(study.evaluation.concurrency);
       const abort = new AbortController();
-      const tasks = evaluation.strategies.flatMap((strategy) => samples.map((sample) => ({ strategy, sample })));
+      const tasks = evaluation.strategies.flatMap((strategy) =>
+        samples.map((sample) => ({ strategy, sample })),
+      );
       const work = Promise.all(
         tasks.map(({ strategy, sample }) =>
           limit(async () => {
-            const key = contentKey('prediction', { evaluation: evaluation.key, strategy, sample: sample.sample_id });
+            const key = contentKey('prediction', {
+              evaluation: evaluation.key,
+              strategy,
+              sample: sample.sample_id,
+            });
             const known = done.get(key);
             if (known !== undefined) return known;
             const prediction = await pRetry(() => predict(roles, study, strategy, sample, key), {
@@ -65,7 +77,13 @@ export function createEvaluationActivities(store: Store) {
           checkpoint: evaluation.model.name,
           model_key: evaluation.model.key,
           strategies: Object.fromEntries(
-            evaluation.strategies.map((strategy) => [strategy, score(predictions.filter((row) => row.strategy === strategy), samples.length)]),
+            evaluation.strategies.map((strategy) => [
+              strategy,
+              score(
+                predictions.filter((row) => row.strategy === strategy),
+                samples.length,
+              ),
+            ]),
           ),
         };
         await writeJson(files.scores, scores);
@@ -77,7 +95,13 @@ export function createEvaluationActivities(store: Store) {
   };
 }
 
-async function predict(roles: Roles, study: Study, strategy: 'direct' | 'p2r', sample: Sample, key: string): Promise<Prediction> {
+async function predict(
+  roles: Roles,
+  study: Study,
+  strategy: 'direct' | 'p2r',
+  sample: Sample,
+  key: string,
+): Promise<Prediction> {
   const row = { key, sample_id: sample.sample_id, strategy, kind: sample.kind };
   if (strategy === 'direct') {
     const text = await roles.direct(sample);
@@ -88,13 +112,24 @@ async function predict(roles: Roles, study: Study, strategy: 'direct' | 'p2r', s
   const { boxes, metrics } = perceptionMetrics(sample, perceiverText);
   const text = await roles.reason(sample, await roles.evidence(sample, perceiverText));
   const { answer, correct } = verdict(study.extractor, sample, text);
-  return { ...row, perceiver_text: perceiverText, boxes: boxRows(boxes), text, extracted_answer: answer, correct, metrics };
+  return {
+    ...row,
+    perceiver_text: perceiverText,
+    boxes: boxRows(boxes),
+    text,
+    extracted_answer: answer,
+    correct,
+    metrics,
+  };
 }
 
 /** Accuracy with its interval and the means of the box metrics. Throws when a prediction is missing: nothing is scored in part. */
 export function score(rows: Prediction[], expected: number): StrategyScores {
   if (rows.length !== expected)
-    throw ApplicationFailure.retryable(`${expected - rows.length} of ${expected} predictions are missing.`, 'PredictionsMissing');
+    throw ApplicationFailure.retryable(
+      `${expected - rows.length} of ${expected} predictions are missing.`,
+      'PredictionsMissing',
+    );
   const correct = rows.filter((row) => row.correct).length;
   const mean = (name: string) => {
     const values = rows.flatMap((row) => row.metrics[name] ?? []);
@@ -113,7 +148,10 @@ export function score(rows: Prediction[], expected: number): StrategyScores {
     by_kind: Object.fromEntries(
       kinds.map((kind) => {
         const ofKind = rows.filter((row) => row.kind === kind);
-        return [kind, { accuracy: ofKind.filter((row) => row.correct).length / ofKind.length, count: ofKind.length }];
+        return [
+          kind,
+          { accuracy: ofKind.filter((row) => row.correct).length / ofKind.length, count: ofKind.length },
+        ];
       }),
     ),
   };

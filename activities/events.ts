@@ -6,9 +6,18 @@ import type { Store } from '../store/layout.ts';
 export function createEventActivities(store: Store) {
   return {
     /** Appends an event; a repetition of the last one (an activity may run twice) is left out. */
-    async recordEvent({ experiment, ...event }: { experiment: string } & Omit<ExperimentEvent, 'time'>): Promise<void> {
+    async recordEvent({
+      experiment,
+      ...event
+    }: { experiment: string } & Omit<ExperimentEvent, 'time'>): Promise<void> {
       const last = (await readEvents(store, experiment)).at(-1);
-      if (last !== undefined && last.type === event.type && last.phase === event.phase && last.key === event.key) return;
+      if (
+        last !== undefined &&
+        last.type === event.type &&
+        last.phase === event.phase &&
+        last.key === event.key
+      )
+        return;
       await appendEvent(store, experiment, event);
     },
   };

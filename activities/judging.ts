@@ -1,22 +1,37 @@
 /** One judgement: a completion becomes boxes, evidence, an answer and a reward, with everything that was seen on the way. */
+
+import { type ExtractorName, extractAnswer, isCorrect } from '../method/answers.ts';
 import { type Box, parseBoxes } from '../method/boxes.ts';
 import { boxDynamics } from '../method/dynamics.ts';
-import { extractAnswer, isCorrect, type ExtractorName } from '../method/answers.ts';
 import type { Sample } from '../store/samples.ts';
 
 /** A sample's ground-truth boxes with labels. */
 export function truthBoxes(sample: Sample): Box[] {
-  return sample.boxes.map(([x1, y1, x2, y2], index) => ({ x1, y1, x2, y2, label: sample.labels[index] ?? '' }));
+  return sample.boxes.map(([x1, y1, x2, y2], index) => ({
+    x1,
+    y1,
+    x2,
+    y2,
+    label: sample.labels[index] ?? '',
+  }));
 }
 
 /** Box metrics of a perceiver's text against the sample's ground truth. */
 export function perceptionMetrics(sample: Sample, perceiverText: string) {
   const { boxes, dropped } = parseBoxes(perceiverText, sample);
-  return { boxes, dropped, metrics: { ...boxDynamics(boxes, truthBoxes(sample), sample), boxes_dropped: dropped.length } };
+  return {
+    boxes,
+    dropped,
+    metrics: { ...boxDynamics(boxes, truthBoxes(sample), sample), boxes_dropped: dropped.length },
+  };
 }
 
 /** The verdict on an answer's text (Equation 3 of the paper). */
-export function verdict(extractor: ExtractorName, sample: Sample, text: string): { answer: string | null; correct: boolean } {
+export function verdict(
+  extractor: ExtractorName,
+  sample: Sample,
+  text: string,
+): { answer: string | null; correct: boolean } {
   const form = { form: 'choice' as const, options: sample.options };
   const { answer } = extractAnswer(extractor, text, form);
   return { answer, correct: isCorrect(answer, sample.answer, form) };

@@ -2,18 +2,22 @@
  * Processes that outlive their worker: create or attach by a record file. A record holds the pid and the process's start time, so that
  * a pid that was given to somebody else is never mistaken for ours.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import { readJson, writeJson } from '../store/files.ts';
 
 /** What is known of a running process. */
-export const ProcessRecord = z.object({ pid: z.int().positive(), started: z.string(), command: z.array(z.string()), log: z.string() });
+export const ProcessRecord = z.object({
+  pid: z.int().positive(),
+  started: z.string(),
+  command: z.array(z.string()),
+  log: z.string(),
+});
 export type ProcessRecord = z.infer<typeof ProcessRecord>;
 
 /** How to start a process; output goes to `log`. */
@@ -76,7 +80,11 @@ export async function launch(recordFile: string, spec: ProcessSpec): Promise<Pro
 }
 
 /** Asks the process group to end (SIGTERM), waits up to `graceMs`, then kills it. `beat` is called while waiting. */
-export async function stop(recordFile: string, graceMs: number, beat: () => void = () => undefined): Promise<void> {
+export async function stop(
+  recordFile: string,
+  graceMs: number,
+  beat: () => void = () => undefined,
+): Promise<void> {
   const record = await attach(recordFile);
   if (record !== null) {
     signalGroup(record.pid, 'SIGTERM');

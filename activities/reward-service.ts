@@ -3,13 +3,13 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
+import { IMAGE_RULES, imageRulesKey } from '../method/images.ts';
+import { promptSetKey } from '../method/prompts.ts';
 import { writeJson } from '../store/files.ts';
 import { canonicalJson } from '../store/keys.ts';
 import type { Store } from '../store/layout.ts';
 import type { Study } from '../studies/study.ts';
 import type { PhasePlan } from '../workflows/types.ts';
-import { imageRulesKey, IMAGE_RULES } from '../method/images.ts';
-import { promptSetKey } from '../method/prompts.ts';
 import { PROJECT } from './environment.ts';
 import { beating, cancelled, shouldDetach } from './heartbeats.ts';
 import { datasetFiles, serviceFiles } from './phase-files.ts';
@@ -55,7 +55,11 @@ export function createRewardActivities(store: Store) {
           const record =
             (await attach(files.rewardRecord)) ??
             (await launch(files.rewardRecord, {
-              command: [process.execPath, path.join(PROJECT, 'activities', 'rewards', 'main.ts'), files.rewardConfig],
+              command: [
+                process.execPath,
+                path.join(PROJECT, 'activities', 'rewards', 'main.ts'),
+                files.rewardConfig,
+              ],
               cwd: PROJECT,
               log: files.rewardLog,
             }));

@@ -4,7 +4,7 @@ import OpenAI from 'openai';
 import { z } from 'zod';
 import { type Box, parseBoxes } from '../method/boxes.ts';
 import { decodeImage, type ImageRules, prepareEvidence, prepareWhole } from '../method/images.ts';
-import { PROMPT_SETS, renderPrompt } from '../method/prompts.ts';
+import { type PROMPT_SETS, renderPrompt } from '../method/prompts.ts';
 import { readJson } from '../store/files.ts';
 import type { Sample } from '../store/samples.ts';
 
@@ -33,8 +33,17 @@ export type RoleOptions = {
 };
 
 /** Prompt and images of one question for one role, in the order the model is shown them. */
-export function renderRole(promptSet: keyof typeof PROMPT_SETS, role: 'perceiver' | 'reasoner' | 'direct', question: string, hasBoxes: boolean) {
-  return renderPrompt({ set: promptSet, role: role === 'reasoner' && !hasBoxes ? 'no-evidence' : role, question });
+export function renderRole(
+  promptSet: keyof typeof PROMPT_SETS,
+  role: 'perceiver' | 'reasoner' | 'direct',
+  question: string,
+  hasBoxes: boolean,
+) {
+  return renderPrompt({
+    set: promptSet,
+    role: role === 'reasoner' && !hasBoxes ? 'no-evidence' : role,
+    question,
+  });
 }
 
 /** The three roles over one endpoint. Greedy decoding (temperature 0), as the paper evaluates. */
@@ -69,7 +78,11 @@ export class Roles {
   /** The answer from the image alone. Throws {@link RoleUnavailableError}. */
   async direct(sample: Sample): Promise<string> {
     const image = await prepareWhole(await this.#decode(sample), this.#options.imageRules);
-    return this.#ask(renderRole(this.#options.promptSet, 'direct', sample.question, false), [image], this.#options.reasonerMaxTokens);
+    return this.#ask(
+      renderRole(this.#options.promptSet, 'direct', sample.question, false),
+      [image],
+      this.#options.reasonerMaxTokens,
+    );
   }
 
   async #decode(sample: Sample) {
@@ -78,8 +91,14 @@ export class Roles {
 
   async #ask(prompt: { system: string; user: string }, images: Buffer[], maxTokens: number): Promise<string> {
     const endpoint = await readJson(this.#options.endpointFile, Endpoint).catch(() => null);
-    if (endpoint === null) throw new RoleUnavailableError('the model server is not ready', this.#options.endpointFile);
-    const client = new OpenAI({ baseURL: endpoint.url, apiKey: endpoint.token, maxRetries: 0, timeout: 300_000 });
+    if (endpoint === null)
+      throw new RoleUnavailableError('the model server is not ready', this.#options.endpointFile);
+    const client = new OpenAI({
+      baseURL: endpoint.url,
+      apiKey: endpoint.token,
+      maxRetries: 0,
+      timeout: 300_000,
+    });
     try {
       const completion = await client.chat.completions.create({
         model: endpoint.model,

@@ -5,9 +5,9 @@ import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import OpenAI from 'openai';
-import { writeJson } from '../store/files.ts';
-import type { Store } from '../store/layout.ts';
 import { checkpointFault } from '../store/checkpoints.ts';
+import { readJson, writeJson } from '../store/files.ts';
+import type { Store } from '../store/layout.ts';
 import type { Serving } from '../studies/study.ts';
 import type { ModelRef } from '../workflows/types.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
@@ -15,7 +15,6 @@ import { beating, cancelled, shouldDetach } from './heartbeats.ts';
 import { ownerDirectory, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, type ProcessRecord, stop } from './processes.ts';
 import { Endpoint } from './roles.ts';
-import { readJson } from '../store/files.ts';
 
 export type ServeInput = { key: string; label: string; model: ModelRef; serving: Serving; threads: number };
 
@@ -29,32 +28,72 @@ export async function freePort(): Promise<number> {
     probe.once('error', reject);
     probe.listen(0, '127.0.0.1', () => {
       const address = probe.address();
-      probe.close(() => (typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port'))));
+      probe.close(() =>
+        typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port')),
+      );
     });
   });
 }
 
 type LaunchLine = { command: string[]; env: Record<string, string>; model: string };
 
-function launchLine(serving: Serving, directory: string, port: number, token: string, threads: number): LaunchLine {
+function launchLine(
+  serving: Serving,
+  directory: string,
+  port: number,
+  token: string,
+  threads: number,
+): LaunchLine {
   const at = ['--host', '127.0.0.1', '--port', String(port)];
   const env = { ...PYTHON_ENV, OMP_NUM_THREADS: String(threads) };
   switch (serving.kind) {
     case 'transformers':
       return {
-        command: [PYTHON, '-m', 'transformers.cli.transformers', 'serve', directory, '--device', 'cpu', '--dtype', 'float32', ...at],
+        command: [
+          PYTHON,
+          '-m',
+          'transformers.cli.transformers',
+          'serve',
+          directory,
+          '--device',
+          'cpu',
+          '--dtype',
+          'float32',
+          ...at,
+        ],
         env,
         model: directory,
       };
     case 'embedded':
       return {
-        command: [PYTHON, '-m', 'p2r_engines.serve', '--model', directory, '--served-model-name', 'frozen', '--threads', String(threads), ...at],
+        command: [
+          PYTHON,
+          '-m',
+          'p2r_engines.serve',
+          '--model',
+          directory,
+          '--served-model-name',
+          'frozen',
+          '--threads',
+          String(threads),
+          ...at,
+        ],
         env: { ...env, P2R_SERVE_TOKEN: token },
         model: 'frozen',
       };
     case 'vllm':
       return {
-        command: [serving.python, '-m', 'vllm.entrypoints.openai.api_server', '--model', directory, '--served-model-name', 'frozen', ...at, ...serving.arguments],
+        command: [
+          serving.python,
+          '-m',
+          'vllm.entrypoints.openai.api_server',
+          '--model',
+          directory,
+          '--served-model-name',
+          'frozen',
+          ...at,
+          ...serving.arguments,
+        ],
         env: { ...env, VLLM_API_KEY: token, VLLM_NO_USAGE_STATS: '1' },
         model: 'frozen',
       };
@@ -65,7 +104,12 @@ function launchLine(serving: Serving, directory: string, port: number, token: st
 
 /** Whether the server answers a one-token request for the model that was asked for. */
 async function answers(endpoint: Endpoint): Promise<boolean> {
-  const client = new OpenAI({ baseURL: endpoint.url, apiKey: endpoint.token, maxRetries: 0, timeout: 30_000 });
+  const client = new OpenAI({
+    baseURL: endpoint.url,
+    apiKey: endpoint.token,
+    maxRetries: 0,
+    timeout: 30_000,
+  });
   try {
     await client.chat.completions.create({
       model: endpoint.model,
@@ -90,16 +134,27 @@ export function createServingActivities(store: Store) {
       const { serving } = input;
       using _beat = beating(() => ({ serving: input.label }));
       if (serving.kind === 'endpoint') {
-        const endpoint = { url: serving.url, model: serving.model, token: process.env.P2R_ENDPOINT_TOKEN ?? 'none' };
+        const endpoint = {
+          url: serving.url,
+          model: serving.model,
+          token: process.env.P2R_ENDPOINT_TOKEN ?? 'none',
+        };
         if (!(await answers(endpoint)))
-          throw ApplicationFailure.nonRetryable(`${serving.url} does not answer for model "${serving.model}": check the address and the model's name.`, 'ServerUnstartable');
+          throw ApplicationFailure.nonRetryable(
+            `${serving.url} does not answer for model "${serving.model}": check the address and the model's name.`,
+            'ServerUnstartable',
+          );
         await writeJson(files.modelEndpoint, endpoint, 0o600);
         await cancelled();
         return;
       }
       if (input.model.kind === 'phase') {
         const fault = await checkpointFault(directory);
-        if (fault !== null) throw ApplicationFailure.nonRetryable(`The checkpoint to serve cannot be used: ${fault}. Rerun its phase.`, 'ModelUnloadable');
+        if (fault !== null)
+          throw ApplicationFailure.nonRetryable(
+            `The checkpoint to serve cannot be used: ${fault}. Rerun its phase.`,
+            'ModelUnloadable',
+          );
       }
       const supervise = async (): Promise<never> => {
         for (let failedStarts = 0; ; ) {
@@ -147,7 +202,12 @@ async function bringUp(
   const port = await freePort();
   const token = randomBytes(16).toString('hex');
   const line = launchLine(input.serving, directory, port, token, input.threads);
-  const record = await launch(files.modelRecord, { command: line.command, env: line.env, cwd: PROJECT, log: files.modelLog });
+  const record = await launch(files.modelRecord, {
+    command: line.command,
+    env: line.env,
+    cwd: PROJECT,
+    log: files.modelLog,
+  });
   const endpoint = { url: `http://127.0.0.1:${port}/v1`, model: line.model, token };
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadline) {

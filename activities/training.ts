@@ -6,8 +6,8 @@ import { ApplicationFailure } from '@temporalio/common';
 import { z } from 'zod';
 import { checkpointFault, committedSteps } from '../store/checkpoints.ts';
 import { readJson, writeJson } from '../store/files.ts';
-import { leaseFile, takeLease } from '../store/lease.ts';
 import type { Store } from '../store/layout.ts';
+import { leaseFile, takeLease } from '../store/lease.ts';
 import { listAttempts } from '../store/metrics.ts';
 import type { Study } from '../studies/study.ts';
 import type { PhasePlan } from '../workflows/types.ts';
@@ -27,7 +27,14 @@ const MAX_STUCK_ATTEMPTS = 3;
 const COMMIT_GRACE_MS = 10 * 60_000;
 
 /** Failures that another attempt cannot cure. */
-const HOPELESS = new Set(['ConfigInvalid', 'ModelUnloadable', 'DatasetInvalid', 'RewardRefused', 'CudaOutOfMemory', 'DiskFull']);
+const HOPELESS = new Set([
+  'ConfigInvalid',
+  'ModelUnloadable',
+  'DatasetInvalid',
+  'RewardRefused',
+  'CudaOutOfMemory',
+  'DiskFull',
+]);
 
 /** Activity factory. */
 export function createTrainingActivities(store: Store) {
@@ -35,7 +42,9 @@ export function createTrainingActivities(store: Store) {
     /** Whether the phase's last step is committed and its files are whole. */
     async phaseIsComplete({ key, totalSteps }: { key: string; totalSteps: number }): Promise<boolean> {
       const steps = await committedSteps(store, key);
-      return steps.includes(totalSteps) && (await checkpointFault(store.checkpoint(key, totalSteps))) === null;
+      return (
+        steps.includes(totalSteps) && (await checkpointFault(store.checkpoint(key, totalSteps))) === null
+      );
     },
 
     /** Trains until the last step is committed. A killed trainer is started again and resumes from its newest checkpoint. */
@@ -61,7 +70,8 @@ export function createTrainingActivities(store: Store) {
       try {
         await Promise.race([train(), cancelled()]);
       } catch (error) {
-        if (attempt > 0 && !shouldDetach()) await stop(processRecord(store, phase.key, attempt), COMMIT_GRACE_MS);
+        if (attempt > 0 && !shouldDetach())
+          await stop(processRecord(store, phase.key, attempt), COMMIT_GRACE_MS);
         throw error;
       }
     },
@@ -113,8 +123,18 @@ async function throwIfStuck(store: Store, phase: PhasePlan, attempt: number): Pr
   const failure = await readJson(path.join(directory, 'error.json'), EngineFailure);
   if (failure === null) return;
   const fail = (type: string) =>
-    ApplicationFailure.create({ type, nonRetryable: true, message: `${phase.id}: ${failure.message}`, details: [failure.detail] });
-  if (HOPELESS.has(failure.type)) throw fail(failure.type === 'ModelUnloadable' || failure.type === 'DatasetInvalid' ? failure.type : 'TrainerFailed');
+    ApplicationFailure.create({
+      type,
+      nonRetryable: true,
+      message: `${phase.id}: ${failure.message}`,
+      details: [failure.detail],
+    });
+  if (HOPELESS.has(failure.type))
+    throw fail(
+      failure.type === 'ModelUnloadable' || failure.type === 'DatasetInvalid'
+        ? failure.type
+        : 'TrainerFailed',
+    );
   const failed: number[] = [];
   for (const number of (await listAttempts(store, phase.key)).reverse()) {
     const names = await readdir(store.attempt(phase.key, number));

@@ -3,14 +3,21 @@ import path from 'node:path';
 import { Command, CommanderError } from 'commander';
 import logUpdate from 'log-update';
 import { PROJECT } from '../activities/environment.ts';
-import { InvalidIdError, openStore, type Store } from '../store/layout.ts';
 import { listExperiments } from '../store/experiments.ts';
 import { CorruptFileError } from '../store/files.ts';
+import { InvalidIdError, openStore, type Store } from '../store/layout.ts';
 import { ModelInvalidError } from '../store/models.ts';
 import { loadStudy, StudyNotFoundError } from '../studies/index.ts';
 import { parseStudy, type Study, StudyInvalidError } from '../studies/study.ts';
 import { diagnose } from './commands/doctor.ts';
-import { follow, progressDisplay, requireExperiment, resolvePlan, startExperiment, stopExperiment } from './commands/experiments.ts';
+import {
+  follow,
+  progressDisplay,
+  requireExperiment,
+  resolvePlan,
+  startExperiment,
+  stopExperiment,
+} from './commands/experiments.ts';
 import { EXIT, UserError } from './errors.ts';
 import { readProgress } from './progress.ts';
 import { ensurePython } from './python-environment.ts';
@@ -37,7 +44,11 @@ async function withServices(): Promise<void> {
 }
 
 /** Runs a study to its end with a progress display. Ctrl-C stops services and trainer and says how to go on. */
-async function runStudy(study: Study, name: string | undefined, options: Json & { detach?: boolean }): Promise<void> {
+async function runStudy(
+  study: Study,
+  name: string | undefined,
+  options: Json & { detach?: boolean },
+): Promise<void> {
   const plan = await resolvePlan(store, study, name);
   await withServices();
   const record = await startExperiment(store, plan);
@@ -62,16 +73,31 @@ async function runStudy(study: Study, name: string | undefined, options: Json & 
   }
 }
 
-async function report(experiment: string, state: string, message: string | null, options: Json): Promise<void> {
+async function report(
+  experiment: string,
+  state: string,
+  message: string | null,
+  options: Json,
+): Promise<void> {
   const record = await requireExperiment(store, experiment, []);
   if (options.json) {
-    printJson({ experiment, state, message, results: await resultRows(store, record), directory: store.run(experiment) });
+    printJson({
+      experiment,
+      state,
+      message,
+      results: await resultRows(store, record),
+      directory: store.run(experiment),
+    });
   } else if (state === 'completed') {
     print(await resultTable(store, record));
     const reused = (await readProgress(store, record)).steps.filter((step) => step.state === 'reused').length;
-    if (reused > 0) print(`${reused} of ${record.phases.length + record.evaluations.length} parts were computed before and have been reused.`);
+    if (reused > 0)
+      print(
+        `${reused} of ${record.phases.length + record.evaluations.length} parts were computed before and have been reused.`,
+      );
     print(`Run          ${store.run(experiment)}`);
-    for (const phase of record.phases) print(`${phase.id.padEnd(24)} ${store.checkpoint(phase.key, phase.total_steps)}`);
+    for (const phase of record.phases)
+      print(`${phase.id.padEnd(24)} ${store.checkpoint(phase.key, phase.total_steps)}`);
   } else {
     print(`${experiment} ${state}: ${message ?? 'see the Temporal UI'}`);
   }
@@ -89,7 +115,11 @@ program
   .addHelpText('after', '\nExample:\n  p2r run tiny-quickstart --seed 2')
   .action(async (name: string, options: Json & { as?: string; seed?: number; detach?: boolean }) => {
     const study = await loadStudy(name);
-    await runStudy(parseStudy(options.seed === undefined ? study : { ...study, seed: options.seed }, name), options.as, options);
+    await runStudy(
+      parseStudy(options.seed === undefined ? study : { ...study, seed: options.seed }, name),
+      options.as,
+      options,
+    );
   });
 
 program
@@ -113,7 +143,11 @@ program
     );
     if (options.json) printJson(rows);
     else if (rows.length === 0) print('No experiments yet: start one with "p2r run tiny-quickstart".');
-    else for (const row of rows) print(`${row.experiment.padEnd(36)} ${row.state.padEnd(10)} ${row.done}/${row.of}  ${row.created_at}`);
+    else
+      for (const row of rows)
+        print(
+          `${row.experiment.padEnd(36)} ${row.state.padEnd(10)} ${row.done}/${row.of}  ${row.created_at}`,
+        );
   });
 
 const names = async () => (await listExperiments(store)).map((record) => record.experiment);
@@ -127,7 +161,10 @@ program
   .action(async (experiment: string, options: Json) => {
     const progress = await readProgress(store, await requireExperiment(store, experiment, await names()));
     if (options.json) printJson(progress);
-    else print(progressLines(progress).join('\n') + (progress.message === null ? '' : `\n  ${progress.message}`));
+    else
+      print(
+        progressLines(progress).join('\n') + (progress.message === null ? '' : `\n  ${progress.message}`),
+      );
   });
 
 program
@@ -152,7 +189,9 @@ program
 program
   .command('stop')
   .argument('<experiment>')
-  .description('cancel an experiment; its trainer commits a checkpoint first, and "p2r run" goes on from there')
+  .description(
+    'cancel an experiment; its trainer commits a checkpoint first, and "p2r run" goes on from there',
+  )
   .addHelpText('after', '\nExample:\n  p2r stop tiny-quickstart-seed1')
   .action(async (experiment: string) => {
     await requireExperiment(store, experiment, await names());
@@ -197,7 +236,8 @@ program
   .action(async (options: Json) => {
     const findings = await diagnose(store);
     if (options.json) printJson(findings);
-    else for (const { check, ok, detail } of findings) print(`${ok ? '✔' : '✘'} ${check.padEnd(20)} ${detail}`);
+    else
+      for (const { check, ok, detail } of findings) print(`${ok ? '✔' : '✘'} ${check.padEnd(20)} ${detail}`);
     if (findings.some(({ check, ok }) => !ok && check !== 'services')) process.exitCode = EXIT.failed;
   });
 

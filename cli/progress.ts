@@ -37,7 +37,8 @@ export async function readProgress(store: Store, record: ExperimentRecord): Prom
   const events = begin < 0 ? [] : all.slice(begin);
   const last = (id: string) => events.findLast((event) => event.phase === id);
   const order: StepProgress[] = [];
-  for (const evaluation of record.evaluations.filter((item) => item.after === null)) order.push(await evaluationProgress(store, evaluation, last(evaluation.id)));
+  for (const evaluation of record.evaluations.filter((item) => item.after === null))
+    order.push(await evaluationProgress(store, evaluation, last(evaluation.id)));
   for (const phase of record.phases) {
     const rows = await readPhaseMetrics(store, phase.key);
     order.push({
@@ -51,7 +52,8 @@ export async function readProgress(store: Store, record: ExperimentRecord): Prom
       latest: rows.at(-1) ?? null,
       message: messageOf(last(phase.id)),
     });
-    for (const evaluation of record.evaluations.filter((item) => item.after === phase.id)) order.push(await evaluationProgress(store, evaluation, last(evaluation.id)));
+    for (const evaluation of record.evaluations.filter((item) => item.after === phase.id))
+      order.push(await evaluationProgress(store, evaluation, last(evaluation.id)));
   }
   const end = events.findLast((event) => event.phase === null);
   const state =
@@ -64,10 +66,20 @@ export async function readProgress(store: Store, record: ExperimentRecord): Prom
           : end.type === 'experiment-cancelled'
             ? 'cancelled'
             : 'running';
-  return { experiment: record.experiment, state, message: messageOf(end), steps: order, seconds_left: timeLeft(order) };
+  return {
+    experiment: record.experiment,
+    state,
+    message: messageOf(end),
+    steps: order,
+    seconds_left: timeLeft(order),
+  };
 }
 
-async function evaluationProgress(store: Store, evaluation: { id: string; key: string }, event: ExperimentEvent | undefined): Promise<StepProgress> {
+async function evaluationProgress(
+  store: Store,
+  evaluation: { id: string; key: string },
+  event: ExperimentEvent | undefined,
+): Promise<StepProgress> {
   const done = (await readScores(store, evaluation.key).catch(() => null)) !== null;
   return {
     id: evaluation.id,
@@ -84,7 +96,11 @@ async function evaluationProgress(store: Store, evaluation: { id: string; key: s
 
 function stateOf(event: ExperimentEvent | undefined): StepProgress['state'] {
   const verb = event?.type.split('-')[1];
-  return verb === 'started' ? 'running' : verb === 'completed' || verb === 'reused' || verb === 'failed' ? verb : 'waiting';
+  return verb === 'started'
+    ? 'running'
+    : verb === 'completed' || verb === 'reused' || verb === 'failed'
+      ? verb
+      : 'waiting';
 }
 
 function messageOf(event: ExperimentEvent | undefined): string | null {
@@ -98,5 +114,12 @@ function timeLeft(steps: StepProgress[]): number | null {
   const perStep = seen.reduce((sum, value) => sum + value, 0) / seen.length;
   return steps
     .filter((step) => step.state === 'waiting' || step.state === 'running')
-    .reduce((sum, step) => sum + (step.kind === 'phase' ? (step.total_steps - step.step) * perStep + OVERHEAD_SECONDS : OVERHEAD_SECONDS), 0);
+    .reduce(
+      (sum, step) =>
+        sum +
+        (step.kind === 'phase'
+          ? (step.total_steps - step.step) * perStep + OVERHEAD_SECONDS
+          : OVERHEAD_SECONDS),
+      0,
+    );
 }

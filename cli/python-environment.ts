@@ -1,7 +1,7 @@
 /** The one Python environment: made by uv from the hash-pinned requirements, made again when they change. */
 import { execFile, spawn } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { PROJECT, PYTHON } from '../activities/environment.ts';
@@ -14,7 +14,9 @@ const STAMP = path.join(PROJECT, '.venv', 'requirements.sha256');
 
 /** Whether the environment matches engines/requirements.txt. */
 export async function pythonIsReady(): Promise<boolean> {
-  const wanted = createHash('sha256').update(await readFile(REQUIREMENTS)).digest('hex');
+  const wanted = createHash('sha256')
+    .update(await readFile(REQUIREMENTS))
+    .digest('hex');
   return (await readFile(STAMP, 'utf8').catch(() => '')) === wanted;
 }
 
@@ -41,7 +43,12 @@ async function findUv(): Promise<string | null> {
   return null;
 }
 
-async function step(say: (line: string) => void, what: string, program: string, args: string[]): Promise<void> {
+async function step(
+  say: (line: string) => void,
+  what: string,
+  program: string,
+  args: string[],
+): Promise<void> {
   say(what);
   await new Promise<void>((resolve, reject) => {
     const child = spawn(program, args, { cwd: PROJECT, stdio: ['ignore', 'ignore', 'pipe'] });
@@ -51,7 +58,11 @@ async function step(say: (line: string) => void, what: string, program: string, 
     });
     child.on('error', reject);
     child.on('exit', (code) =>
-      code === 0 ? resolve() : reject(new UserError(`${what} failed: ${errors.trim().split('\n').slice(-3).join(' ')}`, EXIT.failed)),
+      code === 0
+        ? resolve()
+        : reject(
+            new UserError(`${what} failed: ${errors.trim().split('\n').slice(-3).join(' ')}`, EXIT.failed),
+          ),
     );
   });
 }
@@ -61,25 +72,46 @@ export async function ensurePython(say: (line: string) => void): Promise<void> {
   if (await pythonIsReady()) return;
   const python = await findPython();
   if (python === null)
-    throw new UserError('Python 3.11 or newer was not found: install it (python.org, or your system\'s package "python3") and run again.');
+    throw new UserError(
+      'Python 3.11 or newer was not found: install it (python.org, or your system\'s package "python3") and run again.',
+    );
   let uv = await findUv();
   if (uv === null) {
     const venv = path.join(PROJECT, '.uv');
     await step(say, 'Making a virtual environment for uv', python, ['-m', 'venv', venv]).catch(() => {
-      throw new UserError(`${python} cannot make virtual environments: install its venv module (on Debian: apt-get install python3-venv).`);
+      throw new UserError(
+        `${python} cannot make virtual environments: install its venv module (on Debian: apt-get install python3-venv).`,
+      );
     });
     uv = path.join(venv, 'bin', 'uv');
-    await step(say, 'Installing uv', path.join(venv, 'bin', 'python'), ['-m', 'pip', 'install', '-q', '--require-hashes', '-r', UV_REQUIREMENTS]);
+    await step(say, 'Installing uv', path.join(venv, 'bin', 'python'), [
+      '-m',
+      'pip',
+      'install',
+      '-q',
+      '--require-hashes',
+      '-r',
+      UV_REQUIREMENTS,
+    ]);
   }
-  await step(say, 'Making the Python environment', uv, ['venv', '-q', '--allow-existing', '--python', '>=3.11,<3.14', path.dirname(path.dirname(PYTHON))]);
-  await step(say, 'Installing PyTorch, TRL, Transformers and Temporal (about 6 GB on disk; the first time takes a while)', uv, [
-    'pip',
-    'sync',
+  await step(say, 'Making the Python environment', uv, [
+    'venv',
     '-q',
-    '--require-hashes',
+    '--allow-existing',
     '--python',
-    PYTHON,
-    REQUIREMENTS,
+    '>=3.11,<3.14',
+    path.dirname(path.dirname(PYTHON)),
   ]);
-  await writeFile(STAMP, createHash('sha256').update(await readFile(REQUIREMENTS)).digest('hex'));
+  await step(
+    say,
+    'Installing PyTorch, TRL, Transformers and Temporal (about 6 GB on disk; the first time takes a while)',
+    uv,
+    ['pip', 'sync', '-q', '--require-hashes', '--python', PYTHON, REQUIREMENTS],
+  );
+  await writeFile(
+    STAMP,
+    createHash('sha256')
+      .update(await readFile(REQUIREMENTS))
+      .digest('hex'),
+  );
 }

@@ -5,8 +5,10 @@ import type { ExperimentRecord } from '../store/experiments.ts';
 import type { Store } from '../store/layout.ts';
 import type { Progress, StepProgress } from './progress.ts';
 
-const percent = (value: number | null | undefined) => (value === null || value === undefined ? '-' : `${(value * 100).toFixed(1)} %`);
-const fixed = (value: number | null | undefined, digits: number) => (value === null || value === undefined ? '-' : value.toFixed(digits));
+const percent = (value: number | null | undefined) =>
+  value === null || value === undefined ? '-' : `${(value * 100).toFixed(1)} %`;
+const fixed = (value: number | null | undefined, digits: number) =>
+  value === null || value === undefined ? '-' : value.toFixed(digits);
 
 /** `1 h 02 min`, `3 min 20 s`, `45 s`. */
 export function duration(seconds: number): string {
@@ -30,8 +32,14 @@ export function stepLine(step: StepProgress): string {
 
 /** The whole progress as lines. */
 export function progressLines(progress: Progress): string[] {
-  const left = progress.seconds_left === null || progress.state !== 'running' ? '' : `, about ${duration(progress.seconds_left)} left`;
-  return [`${progress.experiment}: ${progress.state}${left}`, ...progress.steps.map((step) => `  ${stepLine(step)}`)];
+  const left =
+    progress.seconds_left === null || progress.state !== 'running'
+      ? ''
+      : `, about ${duration(progress.seconds_left)} left`;
+  return [
+    `${progress.experiment}: ${progress.state}${left}`,
+    ...progress.steps.map((step) => `  ${stepLine(step)}`),
+  ];
 }
 
 /** Rows of the final table: one per strategy and checkpoint. */
@@ -50,7 +58,17 @@ export async function resultRows(store: Store, record: ExperimentRecord) {
 /** The table a run ends with. */
 export async function resultTable(store: Store, record: ExperimentRecord): Promise<string> {
   const table = new Table({
-    head: ['checkpoint', 'strategy', 'accuracy', '95 % interval', 'hit rate', 'mean IoU', 'boxes', 'box size (px)', 'n'],
+    head: [
+      'checkpoint',
+      'strategy',
+      'accuracy',
+      '95 % interval',
+      'hit rate',
+      'mean IoU',
+      'boxes',
+      'box size (px)',
+      'n',
+    ],
     style: { head: [], border: [] },
   });
   for (const row of await resultRows(store, record)) {

@@ -8,7 +8,9 @@ import type { Store } from './layout.ts';
 /** Contents of COMMITTED.json, the marker an engine writes last. */
 export const CommitMarker = z.object({
   step: z.int().positive(),
-  files: z.array(z.object({ path: z.string(), size: z.int().nonnegative(), sha256: z.string().length(64) })).min(1),
+  files: z
+    .array(z.object({ path: z.string(), size: z.int().nonnegative(), sha256: z.string().length(64) }))
+    .min(1),
   lease_token: z.int(),
   job_id: z.string(),
   created_at: z.union([z.string(), z.number()]),
@@ -26,14 +28,22 @@ export async function committedSteps(store: Store, phaseKey: string): Promise<nu
     const match = /^step-(\d+)$/.exec(name);
     if (!match) continue;
     const marker = path.join(store.checkpoints(phaseKey), name, 'COMMITTED.json');
-    if (await stat(marker).then(() => true, () => false)) steps.push(Number(match[1]));
+    if (
+      await stat(marker).then(
+        () => true,
+        () => false,
+      )
+    )
+      steps.push(Number(match[1]));
   }
   return steps.sort((a, b) => a - b);
 }
 
 /** Why a checkpoint may not be used, in one sentence; null when every file is whole. */
 export async function checkpointFault(directory: string): Promise<string | null> {
-  const marker = await readJson(path.join(directory, 'COMMITTED.json'), CommitMarker).catch((error: Error) => error);
+  const marker = await readJson(path.join(directory, 'COMMITTED.json'), CommitMarker).catch(
+    (error: Error) => error,
+  );
   if (marker instanceof Error) return marker.message;
   if (marker === null) return `${directory} has no COMMITTED.json`;
   for (const file of marker.files) {
@@ -50,7 +60,13 @@ export async function checkpointFault(directory: string): Promise<string | null>
 export async function setCheckpointAside(directory: string): Promise<string> {
   for (let n = 1; ; n++) {
     const aside = `${directory}.corrupt-${n}`;
-    if (await stat(aside).then(() => true, () => false)) continue;
+    if (
+      await stat(aside).then(
+        () => true,
+        () => false,
+      )
+    )
+      continue;
     await rename(directory, aside);
     return aside;
   }

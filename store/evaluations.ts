@@ -47,7 +47,10 @@ export type Prediction = z.infer<typeof Prediction>;
 /** Where an evaluation's files lie. */
 export function evaluationFiles(store: Store, key: string): { predictions: string; scores: string } {
   const directory = store.evaluation(key);
-  return { predictions: path.join(directory, 'predictions.jsonl'), scores: path.join(directory, 'scores.json') };
+  return {
+    predictions: path.join(directory, 'predictions.jsonl'),
+    scores: path.join(directory, 'scores.json'),
+  };
 }
 
 /** The scores of a finished evaluation, or null while it is not finished. */

@@ -14,7 +14,12 @@ export const PhaseRecord = z.looseObject({
 });
 
 /** An evaluation of the plan as the store keeps it. */
-export const EvaluationRecord = z.looseObject({ id: z.string(), key: z.string(), checkpoint: z.string(), after: z.string().nullable() });
+export const EvaluationRecord = z.looseObject({
+  id: z.string(),
+  key: z.string(),
+  checkpoint: z.string(),
+  after: z.string().nullable(),
+});
 
 /** experiment.json: everything that was decided before the run started. */
 export const ExperimentRecord = z.object({
@@ -72,8 +77,15 @@ export async function listExperiments(store: Store): Promise<ExperimentRecord[]>
 }
 
 /** Appends one event; it has reached the disk when the promise resolves. */
-export async function appendEvent(store: Store, experiment: string, event: Omit<ExperimentEvent, 'time'>): Promise<void> {
-  await new JsonLinesWriter(store.eventsFile(experiment)).append({ time: new Date().toISOString(), ...event });
+export async function appendEvent(
+  store: Store,
+  experiment: string,
+  event: Omit<ExperimentEvent, 'time'>,
+): Promise<void> {
+  await new JsonLinesWriter(store.eventsFile(experiment)).append({
+    time: new Date().toISOString(),
+    ...event,
+  });
 }
 
 /** The experiment's events, oldest first. */

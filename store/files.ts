@@ -28,7 +28,10 @@ async function syncDirectory(directory: string): Promise<void> {
 export async function writeFileAtomic(file: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
   const directory = path.dirname(file);
   await mkdir(directory, { recursive: true });
-  const temporary = path.join(directory, `.${path.basename(file)}.${process.pid}.${Math.random().toString(36).slice(2, 8)}`);
+  const temporary = path.join(
+    directory,
+    `.${path.basename(file)}.${process.pid}.${Math.random().toString(36).slice(2, 8)}`,
+  );
   try {
     const handle = await open(temporary, 'w', mode);
     try {
@@ -75,7 +78,11 @@ export async function readJson<T>(file: string, schema: z.ZodType<T>): Promise<T
  * Reads a JSON Lines file through a schema. A last line without its newline (a writer was killed) is left out; any other
  * unreadable line is reported through `onBadLine` and left out. Returns [] when the file does not exist.
  */
-export async function readJsonLines<T>(file: string, schema: z.ZodType<T>, onBadLine?: (line: number) => void): Promise<T[]> {
+export async function readJsonLines<T>(
+  file: string,
+  schema: z.ZodType<T>,
+  onBadLine?: (line: number) => void,
+): Promise<T[]> {
   if (!existsSync(file)) return [];
   const text = await readFile(file, 'utf8');
   const lines = text.split('\n');

@@ -6,7 +6,9 @@ import { readJsonLines } from './files.ts';
 import type { Store } from './layout.ts';
 
 /** One training step as an engine logs it; every quantity is defined in docs/metrics.md, null where it is undefined. */
-export const MetricRow = z.looseObject({ step: z.int().positive(), time: z.number() }).catchall(z.number().nullable());
+export const MetricRow = z
+  .looseObject({ step: z.int().positive(), time: z.number() })
+  .catchall(z.number().nullable());
 export type MetricRow = z.infer<typeof MetricRow>;
 
 /** A metric row and the attempt that computed it. */

@@ -1,8 +1,7 @@
 /** The parquet file an engine trains from: one rendered prompt a row. */
-import { rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { DuckDBInstance, LIST, listValue, VARCHAR } from '@duckdb/node-api';
-import { rename } from 'node:fs/promises';
 
 /** A prompt as the engine sees it; `images` are absolute paths, shown before the user's text. */
 export type TrainingRow = { sample_id: string; system: string; user: string; images: string[] };
@@ -13,7 +12,9 @@ export async function writeTrainingSet(file: string, rows: TrainingRow[]): Promi
   const connection = await instance.connect();
   const temporary = path.join(path.dirname(file), `.${path.basename(file)}.${process.pid}`);
   try {
-    await connection.run('CREATE TABLE rows (position INTEGER, sample_id VARCHAR, "system" VARCHAR, "user" VARCHAR, images VARCHAR[])');
+    await connection.run(
+      'CREATE TABLE rows (position INTEGER, sample_id VARCHAR, "system" VARCHAR, "user" VARCHAR, images VARCHAR[])',
+    );
     const appender = await connection.createAppender('rows');
     rows.forEach((row, position) => {
       appender.appendInteger(position);

@@ -27,8 +27,11 @@ export async function studyNames(): Promise<string[]> {
 /** Loads a study by name or path. Throws {@link StudyNotFoundError} or StudyInvalidError. */
 export async function loadStudy(nameOrPath: string): Promise<Study> {
   const names = await studyNames();
-  const file = nameOrPath.endsWith('.ts') ? path.resolve(nameOrPath) : path.join(import.meta.dirname, `${nameOrPath}.ts`);
-  if (!existsSync(file) || (!nameOrPath.endsWith('.ts') && !names.includes(nameOrPath))) throw new StudyNotFoundError(nameOrPath, names);
+  const file = nameOrPath.endsWith('.ts')
+    ? path.resolve(nameOrPath)
+    : path.join(import.meta.dirname, `${nameOrPath}.ts`);
+  if (!existsSync(file) || (!nameOrPath.endsWith('.ts') && !names.includes(nameOrPath)))
+    throw new StudyNotFoundError(nameOrPath, names);
   const module = (await import(pathToFileURL(file).href)) as { default?: unknown };
   return parseStudy(module.default, nameOrPath);
 }

@@ -2,9 +2,10 @@
  * From a study to the list of everything that will be computed, each with its content key. Keys follow from configuration and
  * inputs alone, so they are known before anything runs: the plan says beforehand what can be reused.
  */
-import { contentKey } from '../store/keys.ts';
+
 import { IMAGE_RULES, imageRulesKey } from '../method/images.ts';
 import { promptSetKey } from '../method/prompts.ts';
+import { contentKey } from '../store/keys.ts';
 import type { EvaluationPlan, ExperimentPlan, ModelRef, PhasePlan, ScenesPlan } from '../workflows/types.ts';
 import type { Study } from './study.ts';
 
@@ -17,7 +18,12 @@ function scenes(split: ScenesPlan['split'], count: number, questions: number, se
 }
 
 /** Resolves a study. `baseKey` is the content key of the base model's directory, `modelDirectory` its absolute path. */
-export function planExperiment(study: Study, experiment: string, baseKey: string, modelDirectory: string): ExperimentPlan {
+export function planExperiment(
+  study: Study,
+  experiment: string,
+  baseKey: string,
+  modelDirectory: string,
+): ExperimentPlan {
   const judging = {
     prompts: promptSetKey(study.prompt_set),
     images: imageRulesKey(IMAGE_RULES[study.image_rules]),
@@ -68,8 +74,23 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
         hyperparameters,
         ...judging,
       });
-      phases.push({ id, iteration, role, key, start: current, frozen: current, scenes: training, hyperparameters });
-      current = { kind: 'phase', phase: key, step: hyperparameters.total_steps, key, name: id.replace('/', '-') };
+      phases.push({
+        id,
+        iteration,
+        role,
+        key,
+        start: current,
+        frozen: current,
+        scenes: training,
+        hyperparameters,
+      });
+      current = {
+        kind: 'phase',
+        phase: key,
+        step: hyperparameters.total_steps,
+        key,
+        name: id.replace('/', '-'),
+      };
       evaluations.push(evaluate(current, id));
     }
   }

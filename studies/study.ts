@@ -25,10 +25,14 @@ export type Hyperparameters = z.infer<typeof Hyperparameters>;
 
 /** How a frozen role or a checkpoint under evaluation is served. */
 export const Serving = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('transformers') }).describe('transformers serve, in the project environment'),
+  z
+    .strictObject({ kind: z.literal('transformers') })
+    .describe('transformers serve, in the project environment'),
   z.strictObject({ kind: z.literal('embedded') }).describe('the batching server of engines/'),
   z.strictObject({ kind: z.literal('vllm'), python: z.string(), arguments: z.array(z.string()).default([]) }),
-  z.strictObject({ kind: z.literal('endpoint'), url: z.url(), model: z.string() }).describe('a server that is already there'),
+  z
+    .strictObject({ kind: z.literal('endpoint'), url: z.url(), model: z.string() })
+    .describe('a server that is already there'),
 ]);
 export type Serving = z.infer<typeof Serving>;
 
@@ -76,15 +80,20 @@ export function parseStudy(value: unknown, where: string): Study {
     for (const role of ['perceiver', 'reasoner'] as const) {
       const { train_batch_size, ppo_mini_batch_size, ppo_micro_batch_size } = parsed.data[role];
       if (ppo_mini_batch_size !== train_batch_size)
-        throw new StudyInvalidError(where, [`${role}.ppo_mini_batch_size must equal ${role}.train_batch_size (${train_batch_size}) with this engine`]);
+        throw new StudyInvalidError(where, [
+          `${role}.ppo_mini_batch_size must equal ${role}.train_batch_size (${train_batch_size}) with this engine`,
+        ]);
       if (train_batch_size % ppo_micro_batch_size !== 0)
-        throw new StudyInvalidError(where, [`${role}.ppo_micro_batch_size must divide ${role}.train_batch_size (${train_batch_size})`]);
+        throw new StudyInvalidError(where, [
+          `${role}.ppo_micro_batch_size must divide ${role}.train_batch_size (${train_batch_size})`,
+        ]);
     }
     return parsed.data;
   }
   const problems = parsed.error.issues.map((issue) => {
     const key = issue.path.join('.') || 'study';
-    if (issue.code === 'unrecognized_keys') return `${key === 'study' ? '' : `${key}.`}${issue.keys.join(', ')} is not a key of a study`;
+    if (issue.code === 'unrecognized_keys')
+      return `${key === 'study' ? '' : `${key}.`}${issue.keys.join(', ')} is not a key of a study`;
     return `${key}: ${issue.message}`;
   });
   throw new StudyInvalidError(where, problems);

@@ -32,5 +32,11 @@ export default defineStudy({
   engine: { name: 'trl', device: 'cpu', dtype: 'float32', threads: 2 },
   perceiver: { ...common, total_steps: 20, max_response_length: 100 },
   reasoner: { ...common, total_steps: 10, max_response_length: 60 },
-  evaluation: { scenes: 32, questions_per_scene: 3, perceiver_max_tokens: 100, reasoner_max_tokens: 60, concurrency: 16 },
+  evaluation: {
+    scenes: 32,
+    questions_per_scene: 3,
+    perceiver_max_tokens: 100,
+    reasoner_max_tokens: 60,
+    concurrency: 16,
+  },
 });

@@ -1,8 +1,16 @@
 /** Two steps a phase with four rollouts: proves the whole path in a minute or two, shows nothing about learning. */
-import quickstart from './tiny-quickstart.ts';
-import { defineStudy } from './study.ts';
 
-const steps = { train_batch_size: 2, ppo_mini_batch_size: 2, ppo_micro_batch_size: 2, rollout_n: 4, total_steps: 2, save_freq: 1 };
+import { defineStudy } from './study.ts';
+import quickstart from './tiny-quickstart.ts';
+
+const steps = {
+  train_batch_size: 2,
+  ppo_mini_batch_size: 2,
+  ppo_micro_batch_size: 2,
+  rollout_n: 4,
+  total_steps: 2,
+  save_freq: 1,
+};
 
 export default defineStudy({
   ...quickstart,

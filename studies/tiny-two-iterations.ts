@@ -1,6 +1,7 @@
 /** The quickstart twice over: the second perceiver phase is judged by a reasoner that has learned. */
-import quickstart from './tiny-quickstart.ts';
+
 import { defineStudy } from './study.ts';
+import quickstart from './tiny-quickstart.ts';
 
 export default defineStudy({
   ...quickstart,

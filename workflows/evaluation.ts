@@ -1,10 +1,10 @@
 /** One evaluation: the checkpoint is served, held-out questions are asked, scores are written. */
 import { defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
-import { SEARCH_ATTRIBUTES } from './search-attributes.ts';
+import type { Study } from '../studies/study.ts';
 import { evaluateModel, evaluationIsComplete, prepareScenes, recordEvent, serveModel } from './proxies.ts';
 import { recordOutcome } from './record-outcome.ts';
+import { SEARCH_ATTRIBUTES } from './search-attributes.ts';
 import type { EvaluationPlan, PhaseState, RunState, StepResult } from './types.ts';
-import type { Study } from '../studies/study.ts';
 import { whileServing } from './while-serving.ts';
 
 export const evaluationStateQuery = defineQuery<PhaseState>('state');
@@ -14,7 +14,12 @@ export type EvaluationInput = { experiment: string; study: Study; evaluation: Ev
 /** Returns when scores.json is written. */
 export async function evaluation({ experiment, study, evaluation }: EvaluationInput): Promise<StepResult> {
   let state: RunState = 'running';
-  setHandler(evaluationStateQuery, () => ({ id: evaluation.id, key: evaluation.key, state, activity: state === 'running' ? 'evaluate' : null }));
+  setHandler(evaluationStateQuery, () => ({
+    id: evaluation.id,
+    key: evaluation.key,
+    state,
+    activity: state === 'running' ? 'evaluate' : null,
+  }));
   const enter = (next: RunState) => {
     state = next;
     upsertSearchAttributes([{ key: SEARCH_ATTRIBUTES.state, value: next }]);

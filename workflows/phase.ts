@@ -1,11 +1,20 @@
 /** One training phase: dataset, frozen role, rewards, training; reused when its key is already complete on disk. */
 import { defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
-import { SEARCH_ATTRIBUTES } from './search-attributes.ts';
-import { collectEvidence, phaseIsComplete, preparePerceiverSet, prepareScenes, recordEvent, serveModel, serveRewards, trainRole } from './proxies.ts';
-import type { PhasePlan, PhaseState, RunState, StepResult } from './types.ts';
 import type { Study } from '../studies/study.ts';
-import { whileServing } from './while-serving.ts';
+import {
+  collectEvidence,
+  phaseIsComplete,
+  preparePerceiverSet,
+  prepareScenes,
+  recordEvent,
+  serveModel,
+  serveRewards,
+  trainRole,
+} from './proxies.ts';
 import { recordOutcome } from './record-outcome.ts';
+import { SEARCH_ATTRIBUTES } from './search-attributes.ts';
+import type { PhasePlan, PhaseState, RunState, StepResult } from './types.ts';
+import { whileServing } from './while-serving.ts';
 
 export const phaseStateQuery = defineQuery<PhaseState>('state');
 
@@ -32,7 +41,13 @@ export async function phase({ experiment, study, phase }: PhaseInput): Promise<S
     const input = { study, phase };
     activity = 'prepare scenes';
     await prepareScenes(phase.scenes);
-    const frozen = { key: phase.key, label: `frozen for ${phase.id}`, model: phase.frozen, serving: study.serving, threads: study.engine.threads };
+    const frozen = {
+      key: phase.key,
+      label: `frozen for ${phase.id}`,
+      model: phase.frozen,
+      serving: study.serving,
+      threads: study.engine.threads,
+    };
     if (phase.role === 'perceiver') {
       activity = 'prepare prompts';
       await preparePerceiverSet(input);

@@ -2,7 +2,14 @@
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 
-const NEVER_RETRIED = ['ConfigInvalid', 'ModelUnloadable', 'DatasetInvalid', 'ServerUnstartable', 'TrainerFailed', 'EnvironmentBroken'];
+const NEVER_RETRIED = [
+  'ConfigInvalid',
+  'ModelUnloadable',
+  'DatasetInvalid',
+  'ServerUnstartable',
+  'TrainerFailed',
+  'EnvironmentBroken',
+];
 
 /** Book-keeping: quick, retried until it works. */
 export const { phaseIsComplete, evaluationIsComplete, recordEvent } = proxyActivities<Activities>({
@@ -11,10 +18,22 @@ export const { phaseIsComplete, evaluationIsComplete, recordEvent } = proxyActiv
 });
 
 /** Hours of work or supervision: heartbeats find a dead worker in seconds, and a cancel is waited for until all is cleaned up. */
-export const { prepareScenes, preparePerceiverSet, collectEvidence, trainRole, evaluateModel, serveModel, serveRewards } =
-  proxyActivities<Activities>({
-    startToCloseTimeout: '30 days',
-    heartbeatTimeout: '10s',
-    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry: { initialInterval: '1s', backoffCoefficient: 1.5, maximumInterval: '15s', nonRetryableErrorTypes: NEVER_RETRIED },
-  });
+export const {
+  prepareScenes,
+  preparePerceiverSet,
+  collectEvidence,
+  trainRole,
+  evaluateModel,
+  serveModel,
+  serveRewards,
+} = proxyActivities<Activities>({
+  startToCloseTimeout: '30 days',
+  heartbeatTimeout: '10s',
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: {
+    initialInterval: '1s',
+    backoffCoefficient: 1.5,
+    maximumInterval: '15s',
+    nonRetryableErrorTypes: NEVER_RETRIED,
+  },
+});

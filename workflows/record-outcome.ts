@@ -4,7 +4,12 @@ import type { RunState } from './types.ts';
 
 /** Runs `body` and writes how it ended (completed, cancelled, failed with the root cause) as state and event. */
 export async function recordOutcome<T>(
-  event: { kind: 'phase' | 'evaluation' | 'experiment'; experiment: string; phase: string | null; key: string | null },
+  event: {
+    kind: 'phase' | 'evaluation' | 'experiment';
+    experiment: string;
+    phase: string | null;
+    key: string | null;
+  },
   enter: (state: RunState) => void,
   body: () => Promise<T>,
 ): Promise<T> {
@@ -19,7 +24,9 @@ export async function recordOutcome<T>(
     enter(cancelled ? 'cancelled' : 'failed');
     const type = cancelled && kind === 'experiment' ? 'experiment-cancelled' : (`${kind}-failed` as const);
     const message = cancelled ? 'cancelled' : rootCause(error);
-    await CancellationScope.nonCancellable(() => recordEvent({ ...where, type, detail: { message: message ?? 'unknown' } }));
+    await CancellationScope.nonCancellable(() =>
+      recordEvent({ ...where, type, detail: { message: message ?? 'unknown' } }),
+    );
     throw error;
   }
 }

@@ -7,7 +7,13 @@ export type ModelRef =
   | { kind: 'phase'; phase: string; step: number; key: string; name: string };
 
 /** A needle-scene dataset: `count` scenes with `questions` questions each. */
-export type ScenesPlan = { key: string; split: 'train' | 'held-out'; count: number; questions: number; seed: number };
+export type ScenesPlan = {
+  key: string;
+  split: 'train' | 'held-out';
+  count: number;
+  questions: number;
+  seed: number;
+};
 
 /** One training phase: `role` learns from `start` while `frozen` plays the other role (Algorithm 1 of the paper). */
 export type PhasePlan = {
@@ -32,13 +38,23 @@ export type EvaluationPlan = {
 };
 
 /** Everything an experiment will compute, in order. */
-export type ExperimentPlan = { experiment: string; study: Study; phases: PhasePlan[]; evaluations: EvaluationPlan[] };
+export type ExperimentPlan = {
+  experiment: string;
+  study: Study;
+  phases: PhasePlan[];
+  evaluations: EvaluationPlan[];
+};
 
 /** Where a workflow stands, as its `state` query answers. */
 export type RunState = 'running' | 'reused' | 'completed' | 'failed' | 'cancelled';
 
 /** Answer of the experiment's `state` query. */
-export type ExperimentState = { experiment: string; state: RunState; current: string | null; done: { id: string; reused: boolean }[] };
+export type ExperimentState = {
+  experiment: string;
+  state: RunState;
+  current: string | null;
+  done: { id: string; reused: boolean }[];
+};
 
 /** Answer of a phase's `state` query. */
 export type PhaseState = { id: string; key: string; state: RunState; activity: string | null };

@@ -3,14 +3,18 @@ import pLimit from 'p-limit';
 import { z } from 'zod';
 import type { ExtractorName } from '../../method/answers.ts';
 import { perceiverReward, reasonerReward } from '../../method/rewards.ts';
-import { contentKey } from '../../store/keys.ts';
 import { JsonLinesWriter, readJsonLines } from '../../store/files.ts';
+import { contentKey } from '../../store/keys.ts';
 import type { Sample } from '../../store/samples.ts';
 import { boxRows, perceptionMetrics, verdict } from '../judging.ts';
 import type { Roles } from '../roles.ts';
 
 /** A completion that an engine wants judged. */
-export const Completion = z.object({ sample_id: z.string(), rollout: z.int().min(0), text: z.string().max(1_000_000) });
+export const Completion = z.object({
+  sample_id: z.string(),
+  rollout: z.int().min(0),
+  text: z.string().max(1_000_000),
+});
 export type Completion = z.infer<typeof Completion>;
 
 /** What was seen while judging, as it is stored and sent to the engine. */
@@ -74,7 +78,11 @@ export class Judge {
   async judge(completion: Completion): Promise<Judgement> {
     const sample = this.#samples.get(completion.sample_id);
     if (sample === undefined) throw new UnknownSampleError(completion.sample_id);
-    const key = contentKey('judgement', { context: this.#options.context, sample: sample.sample_id, text: completion.text });
+    const key = contentKey('judgement', {
+      context: this.#options.context,
+      sample: sample.sample_id,
+      text: completion.text,
+    });
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const pending = this.#pending.get(key);

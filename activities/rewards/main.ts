@@ -52,9 +52,12 @@ const judge = await Judge.open({
 });
 
 const token = randomBytes(16).toString('hex');
-const server = serve({ fetch: createRewardServer(judge, config.role, token).fetch, hostname: '127.0.0.1', port: 0 }, (address) => {
-  void writeJson(config.ready_file, { url: `http://127.0.0.1:${address.port}`, token }, 0o600);
-});
+const server = serve(
+  { fetch: createRewardServer(judge, config.role, token).fetch, hostname: '127.0.0.1', port: 0 },
+  (address) => {
+    void writeJson(config.ready_file, { url: `http://127.0.0.1:${address.port}`, token }, 0o600);
+  },
+);
 process.once('SIGTERM', () => {
   server.close();
   process.exit(0);

@@ -24,24 +24,36 @@ export function createRewardServer(judge: Judge, role: 'perceiver' | 'reasoner',
   app.post('/v1/judge', bodyLimit({ maxSize: MAX_BODY_BYTES }), async (context) => {
     const given = Buffer.from(context.req.header('authorization') ?? '');
     const wanted = Buffer.from(`Bearer ${token}`);
-    if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) return context.json({ error: 'wrong token' }, 401);
+    if (given.length !== wanted.length || !timingSafeEqual(given, wanted))
+      return context.json({ error: 'wrong token' }, 401);
     const request = Request.safeParse(await context.req.json().catch(() => null));
     if (!request.success) {
       const issue = request.error.issues[0];
-      return context.json({ error: `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'invalid'}` }, 400);
+      return context.json(
+        { error: `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'invalid'}` },
+        400,
+      );
     }
-    if (request.data.role !== role) return context.json({ error: `this service judges the ${role}, not the ${request.data.role}` }, 400);
-    const results = await Promise.allSettled(request.data.completions.map((completion) => judge.judge(completion)));
+    if (request.data.role !== role)
+      return context.json({ error: `this service judges the ${role}, not the ${request.data.role}` }, 400);
+    const results = await Promise.allSettled(
+      request.data.completions.map((completion) => judge.judge(completion)),
+    );
     const failure = results.find((result) => result.status === 'rejected');
     if (failure !== undefined) {
       const { reason } = failure;
       if (reason instanceof UnknownSampleError) return context.json({ error: reason.message }, 422);
       if (!(reason instanceof RoleUnavailableError)) console.error(reason);
       context.header('Retry-After', '1');
-      return context.json({ error: reason instanceof Error ? reason.message : 'a completion could not be judged' }, 503);
+      return context.json(
+        { error: reason instanceof Error ? reason.message : 'a completion could not be judged' },
+        503,
+      );
     }
     const judgements = results.flatMap((result, index) =>
-      result.status === 'fulfilled' ? [{ ...result.value, rollout: request.data.completions[index]?.rollout ?? 0 }] : [],
+      result.status === 'fulfilled'
+        ? [{ ...result.value, rollout: request.data.completions[index]?.rollout ?? 0 }]
+        : [],
     );
     return context.json({ judgements });
   });

@@ -10,9 +10,14 @@ const pinned = path.join(project, 'node_modules', '.bin', 'node');
 const [major] = process.versions.node.split('.').map(Number);
 const node = existsSync(pinned) ? pinned : major >= 24 ? process.execPath : null;
 if (node === null) {
-  console.error(`p2r needs Node 24 on this platform and found ${process.versions.node}: install Node 24 or newer from nodejs.org.`);
+  console.error(
+    `p2r needs Node 24 on this platform and found ${process.versions.node}: install Node 24 or newer from nodejs.org.`,
+  );
   process.exit(2);
 }
-const child = spawn(node, [path.join(project, 'cli', 'main.ts'), ...process.argv.slice(2)], { stdio: 'inherit' });
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal === 'SIGINT' ? 0 : signal));
+const child = spawn(node, [path.join(project, 'cli', 'main.ts'), ...process.argv.slice(2)], {
+  stdio: 'inherit',
+});
+for (const signal of ['SIGINT', 'SIGTERM'])
+  process.on(signal, () => child.kill(signal === 'SIGINT' ? 0 : signal));
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));

@@ -23,14 +23,25 @@ export async function diagnose(store: Store): Promise<Finding[]> {
   const free = (disk.bavail * disk.bsize) / 1024 ** 3;
   return [
     { check: 'Node', ok: Number(process.versions.node.split('.')[0]) >= 24, detail: process.versions.node },
-    { check: 'Python >= 3.11', ok: python !== null, detail: python ?? 'not found: install Python 3.11 or newer' },
-    { check: 'Python environment', ok: ready, detail: ready ? 'matches engines/requirements.txt' : 'missing or stale: "npm run setup" makes it' },
+    {
+      check: 'Python >= 3.11',
+      ok: python !== null,
+      detail: python ?? 'not found: install Python 3.11 or newer',
+    },
+    {
+      check: 'Python environment',
+      ok: ready,
+      detail: ready ? 'matches engines/requirements.txt' : 'missing or stale: "npm run setup" makes it',
+    },
     { check: 'tiny model', ...model },
     { check: 'free disk', ok: free > 10, detail: `${free.toFixed(1)} GB` },
     {
       check: 'services',
       ok: services !== null,
-      detail: services === null ? 'not running: "p2r up" starts them' : `Temporal ${services.temporal.address}, dashboard ${services.dashboard.url}`,
+      detail:
+        services === null
+          ? 'not running: "p2r up" starts them'
+          : `Temporal ${services.temporal.address}, dashboard ${services.dashboard.url}`,
     },
   ];
 }

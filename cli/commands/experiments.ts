@@ -5,7 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, WorkflowNotFoundError } from '@temporalio/client';
 import logUpdate from 'log-update';
 import { PROJECT } from '../../activities/environment.ts';
-import { type ExperimentRecord, readEvents, readExperiment, writeExperiment } from '../../store/experiments.ts';
+import {
+  type ExperimentRecord,
+  readEvents,
+  readExperiment,
+  writeExperiment,
+} from '../../store/experiments.ts';
 import { canonicalJson } from '../../store/keys.ts';
 import type { Store } from '../../store/layout.ts';
 import { inspectModel } from '../../store/models.ts';
@@ -28,18 +33,27 @@ export async function connectClient(store: Store): Promise<Client> {
     throw new UserError('The services are not running: start them with "p2r up".', EXIT.unavailable);
   const target = temporalTarget(services?.temporal.address ?? null);
   const connection = await Connection.connect(target.connection).catch((error: Error) => {
-    throw new UserError(`Temporal could not be reached (${error.message}): look at "p2r doctor".`, EXIT.unavailable);
+    throw new UserError(
+      `Temporal could not be reached (${error.message}): look at "p2r doctor".`,
+      EXIT.unavailable,
+    );
   });
   return new Client({ connection, namespace: target.namespace });
 }
 
 /** Resolves a study into a plan after checking the model and the disk. */
-export async function resolvePlan(store: Store, study: Study, name: string | undefined): Promise<ExperimentPlan> {
+export async function resolvePlan(
+  store: Store,
+  study: Study,
+  name: string | undefined,
+): Promise<ExperimentPlan> {
   const directory = path.resolve(PROJECT, study.model);
   const key = await inspectModel(directory);
   const disk = await statfs(path.dirname(store.home)).catch(() => null);
   if (disk !== null && disk.bavail * disk.bsize < MIN_FREE_BYTES)
-    throw new UserError(`Less than 2 GB are free where ${store.home} lies: free some, or set P2R_HOME to another disk.`);
+    throw new UserError(
+      `Less than 2 GB are free where ${store.home} lies: free some, or set P2R_HOME to another disk.`,
+    );
   return planExperiment(study, name ?? `${study.name}-seed${study.seed}`, key, directory);
 }
 
@@ -70,8 +84,13 @@ function toRecord(plan: ExperimentPlan): ExperimentRecord {
 export async function startExperiment(store: Store, plan: ExperimentPlan): Promise<ExperimentRecord> {
   const existing = await readExperiment(store, plan.experiment);
   const record = toRecord(plan);
-  if (existing !== null && canonicalJson(existing.config) !== canonicalJson(JSON.parse(JSON.stringify(record.config))))
-    throw new UserError(`Experiment "${plan.experiment}" exists with other settings: give this one another name with --as NAME.`);
+  if (
+    existing !== null &&
+    canonicalJson(existing.config) !== canonicalJson(JSON.parse(JSON.stringify(record.config)))
+  )
+    throw new UserError(
+      `Experiment "${plan.experiment}" exists with other settings: give this one another name with --as NAME.`,
+    );
   const client = await connectClient(store);
   try {
     const description = await client.workflow
@@ -103,7 +122,12 @@ export async function startExperiment(store: Store, plan: ExperimentPlan): Promi
 }
 
 /** Follows a run until it ends; calls `show` after each look. Rejects when `signal` aborts. */
-export async function follow(store: Store, record: ExperimentRecord, show: (progress: Progress) => void, signal: AbortSignal): Promise<Progress> {
+export async function follow(
+  store: Store,
+  record: ExperimentRecord,
+  show: (progress: Progress) => void,
+  signal: AbortSignal,
+): Promise<Progress> {
   for (;;) {
     const progress = await readProgress(store, record);
     show(progress);
@@ -132,7 +156,8 @@ export async function stopExperiment(store: Store, experiment: string): Promise<
   try {
     await client.workflow.getHandle(experiment).cancel();
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError) throw new UserError(`Experiment "${experiment}" is not running.`, EXIT.failed);
+    if (error instanceof WorkflowNotFoundError)
+      throw new UserError(`Experiment "${experiment}" is not running.`, EXIT.failed);
     throw error;
   } finally {
     await client.connection.close();
@@ -140,8 +165,15 @@ export async function stopExperiment(store: Store, experiment: string): Promise<
 }
 
 /** The record of an experiment; throws a UserError that names the ones there are. */
-export async function requireExperiment(store: Store, experiment: string, known: string[]): Promise<ExperimentRecord> {
+export async function requireExperiment(
+  store: Store,
+  experiment: string,
+  known: string[],
+): Promise<ExperimentRecord> {
   const record = await readExperiment(store, experiment);
-  if (record === null) throw new UserError(`There is no experiment "${experiment}"${known.length > 0 ? `; there are: ${known.join(', ')}` : ''}.`);
+  if (record === null)
+    throw new UserError(
+      `There is no experiment "${experiment}"${known.length > 0 ? `; there are: ${known.join(', ')}` : ''}.`,
+    );
   return record;
 }

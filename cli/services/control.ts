@@ -3,8 +3,8 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
-import { isAlive, launch, signalGroup, stop } from '../../activities/processes.ts';
 import { PROJECT } from '../../activities/environment.ts';
+import { isAlive, launch, signalGroup, stop } from '../../activities/processes.ts';
 import type { Store } from '../../store/layout.ts';
 import { temporalTarget } from '../../temporal.config.ts';
 import { EXIT, UserError } from '../errors.ts';
@@ -23,7 +23,8 @@ export async function up(store: Store): Promise<Services> {
   const running = await runningServices(store);
   if (running === null) {
     const stale = await readServices(store).catch(() => null);
-    for (const child of Object.values(stale?.children ?? {})) if (await isAlive(child)) process.kill(child.pid, 'SIGKILL');
+    for (const child of Object.values(stale?.children ?? {}))
+      if (await isAlive(child)) process.kill(child.pid, 'SIGKILL');
     await launch(path.join(store.services, 'supervisor.process.json'), {
       command: [process.execPath, path.join(PROJECT, 'cli', 'services', 'supervisor-main.ts'), store.home],
       cwd: PROJECT,
@@ -36,13 +37,19 @@ export async function up(store: Store): Promise<Services> {
     if (services !== null && (await answers(services))) return services;
     await sleep(200);
   }
-  throw new UserError(`The services did not come up within ${START_TIMEOUT_MS / 1000} s: look into the logs in ${store.services}.`, EXIT.unavailable);
+  throw new UserError(
+    `The services did not come up within ${START_TIMEOUT_MS / 1000} s: look into the logs in ${store.services}.`,
+    EXIT.unavailable,
+  );
 }
 
 async function answers(services: Services): Promise<boolean> {
   const page = await fetch(new URL('/healthz', services.dashboard.url)).catch(() => null);
   if (page?.ok !== true) return false;
-  const connection = await Connection.connect({ ...temporalTarget(services.temporal.address).connection, connectTimeout: '1s' }).catch(() => null);
+  const connection = await Connection.connect({
+    ...temporalTarget(services.temporal.address).connection,
+    connectTimeout: '1s',
+  }).catch(() => null);
   await connection?.close();
   return connection !== null;
 }
@@ -56,9 +63,18 @@ export async function down(store: Store, say: (line: string) => void): Promise<v
   }
   for (const child of Object.values(services?.children ?? {})) if (await isAlive(child)) signalPid(child.pid);
   const trainers = await records(store.phases, 'attempts', 'process.json');
-  const servers = [...(await records(store.phases, 'services', null)), ...(await records(store.evaluations, 'services', null))];
+  const servers = [
+    ...(await records(store.phases, 'services', null)),
+    ...(await records(store.evaluations, 'services', null)),
+  ];
   await Promise.all([
-    ...trainers.map((file) => stop(file, 10 * 60_000, oncePer(5000, () => say('waiting for the trainer to finish its step and commit')))),
+    ...trainers.map((file) =>
+      stop(
+        file,
+        10 * 60_000,
+        oncePer(5000, () => say('waiting for the trainer to finish its step and commit')),
+      ),
+    ),
     ...servers.map((file) => stop(file, 5000)),
   ]);
 }
@@ -81,7 +97,11 @@ function oncePer(ms: number, action: () => void): () => void {
 }
 
 /** Process record files below every key directory: `<root>/<key>/services/*.process.json`, or `<root>/<key>/attempts/<n>/process.json`. */
-async function records(root: string, folder: 'services' | 'attempts', name: string | null): Promise<string[]> {
+async function records(
+  root: string,
+  folder: 'services' | 'attempts',
+  name: string | null,
+): Promise<string[]> {
   const list = (directory: string) => readdir(directory).catch(() => [] as string[]);
   const found: string[] = [];
   for (const key of await list(root)) {

@@ -20,7 +20,10 @@ await mkdir(store.services, { recursive: true });
 
 /** The port of an earlier start when it is free, so that addresses stay the same; else a free one. */
 async function port(previous: string | undefined): Promise<number> {
-  const wanted = previous === undefined ? Number.NaN : Number(new URL(previous.includes('://') ? previous : `http://${previous}`).port);
+  const wanted =
+    previous === undefined
+      ? Number.NaN
+      : Number(new URL(previous.includes('://') ? previous : `http://${previous}`).port);
   if (Number.isInteger(wanted) && wanted > 0 && !(await listens(wanted))) return wanted;
   return freePort();
 }

@@ -2,8 +2,8 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NativeConnection, Worker } from '@temporalio/worker';
-import { createActivities } from '../../activities/index.ts';
 import { PROJECT } from '../../activities/environment.ts';
+import { createActivities } from '../../activities/index.ts';
 import { openStore } from '../../store/layout.ts';
 import { TASK_QUEUE, temporalTarget } from '../../temporal.config.ts';
 
@@ -16,7 +16,9 @@ async function connected(): Promise<NativeConnection> {
     try {
       return await NativeConnection.connect(target.connection);
     } catch (error) {
-      console.error(`Temporal at ${address} is not there yet (${error instanceof Error ? error.message : error})`);
+      console.error(
+        `Temporal at ${address} is not there yet (${error instanceof Error ? error.message : error})`,
+      );
       await sleep(300);
     }
   }
