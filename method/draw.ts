@@ -27,8 +27,8 @@ export function drawBoxes(
     if (rules.resampling === 'cubic') return 'cubic';
     return input >= output ? 'area' : 'cubic-sharp';
   };
-  const across = axisWeights(original.width, size.width, kernel(original.width, size.width));
-  const down = axisWeights(original.height, size.height, kernel(original.height, size.height));
+  const across = recentWeights(original.width, size.width, kernel(original.width, size.width));
+  const down = recentWeights(original.height, size.height, kernel(original.height, size.height));
   const line = linePixels(original, rules);
   for (const [index, box] of boxes.entries()) {
     const colour = rules.colours[index % rules.colours.length];
@@ -42,6 +42,21 @@ export function drawBoxes(
       innerY: interval(vertical.inner, original.height, down),
     });
   }
+}
+
+/** Weights of the sizes drawn last: all rollouts of an image ask for the same two axes. */
+const recent = new Map<string, AxisWeights>();
+
+function recentWeights(input: number, output: number, kernel: Kernel): AxisWeights {
+  const key = `${input}:${output}:${kernel}`;
+  const weights = recent.get(key) ?? axisWeights(input, output, kernel);
+  recent.delete(key);
+  recent.set(key, weights);
+  for (const oldest of recent.keys()) {
+    if (recent.size <= 16) break;
+    recent.delete(oldest);
+  }
+  return weights;
 }
 
 type Interval = readonly [from: number, to: number];

@@ -1,3 +1,5 @@
+import { availableParallelism } from 'node:os';
+import pLimit from 'p-limit';
 import sharp, { type Sharp } from 'sharp';
 import type { Box } from './boxes.ts';
 import { drawBoxes } from './draw.ts';
@@ -9,12 +11,23 @@ import {
   planCrops,
   wholeSize,
 } from './image-rules.ts';
-import { resizeArea } from './resampling.ts';
+import { resizeArea, resizeCubic } from './resampling.ts';
+import { withScratch } from './scratch.ts';
 
 export * from './image-rules.ts';
 
 /** Formats read; everything else is refused by name. Vector formats and documents are left out on purpose. */
 const READABLE = new Set(['jpeg', 'png', 'webp', 'tiff', 'gif', 'heif', 'avif', 'jp2', 'jxl']);
+
+/** What the header says: the upright size, and whether pixels need more than decoding to become 8-bit sRGB. */
+type Header = {
+  width: number;
+  height: number;
+  jpeg: boolean;
+  upright: boolean;
+  opaque: boolean;
+  srgb: boolean;
+};
 
 /**
  * An image ready to be annotated and cropped by any number of rollouts: upright, 8-bit sRGB, opaque.
@@ -26,6 +39,7 @@ export type DecodedImage = {
   readonly height: number;
   readonly pixels: Buffer | null;
   readonly bytes: Buffer;
+  readonly header: Header;
 };
 
 /** Evidence for the Reasoner: the annotated whole image, the crops, and the boxes that were cropped, in the same order. */
@@ -33,6 +47,9 @@ export type Evidence = { annotated: Buffer; crops: Buffer[]; usedBoxes: Box[] };
 
 /** Up to this many pixels (192 MB as RGB) an image is kept decoded. */
 export const RESIDENT_PIXELS = 64_000_000;
+
+/** Evidence sets in the making: one more than the cores, so that one is encoded while the next is drawn, and memory stays bounded. */
+const atOnce = pLimit(availableParallelism() + 1);
 
 /** Whole images already resized, by image and rules: every rollout draws on its own copy. */
 const wholes = new WeakMap<DecodedImage, Map<string, Promise<Buffer>>>();
@@ -47,19 +64,19 @@ const wholes = new WeakMap<DecodedImage, Map<string, Promise<Buffer>>>();
 export async function decodeImage(bytes: Buffer, rules: ImageRules): Promise<DecodedImage> {
   const header = await readHeader(bytes, rules);
   const { width, height } = header;
-  if (width * height > RESIDENT_PIXELS) return { width, height, pixels: null, bytes };
-  const { data, info } = await reading(upright(bytes, rules).raw().toBuffer({ resolveWithObject: true }));
-  return { width: info.width, height: info.height, pixels: data, bytes };
+  if (width * height > RESIDENT_PIXELS) return { width, height, pixels: null, bytes, header };
+  const pixels = await reading(opened(bytes, header, rules).raw().toBuffer());
+  return { width, height, pixels, bytes, header };
 }
 
-/** Header only: the upright size, once format and pixel count are known to be acceptable. */
-async function readHeader(bytes: Buffer, rules: ImageRules): Promise<{ width: number; height: number }> {
+/** Header only: what it says, once format, sample type and pixel count are known to be acceptable. */
+async function readHeader(bytes: Buffer, rules: ImageRules): Promise<Header> {
   const metadata = await reading(sharp(bytes, { limitInputPixels: false }).metadata());
-  const { format } = metadata;
-  if (format === undefined || !READABLE.has(format)) {
+  const { format, depth, orientation, space, hasAlpha, hasProfile } = metadata;
+  if (!READABLE.has(format)) {
     throw new ImageError(
       'unsupported',
-      `Images of the format ${format ?? 'unknown'} are not read; convert it to JPEG or PNG.`,
+      `Images of the format ${format} are not read; convert it to JPEG or PNG.`,
     );
   }
   const { width, height } = metadata.autoOrient;
@@ -69,25 +86,33 @@ async function readHeader(bytes: Buffer, rules: ImageRules): Promise<{ width: nu
       `The image has ${width} x ${height} pixels, more than the limit of ${rules.inputPixelLimit}; raise inputPixelLimit or shrink it.`,
     );
   }
-  if (metadata.depth === 'float' || metadata.depth === 'double' || metadata.depth === 'complex') {
+  if (depth !== 'uchar' && depth !== 'ushort') {
     throw new ImageError(
       'unsupported',
-      `The image holds ${metadata.depth} samples, whose white is not defined; convert it to 8 or 16 bits.`,
+      `The image holds ${depth} samples, whose white is not defined; convert it to 8 or 16 bits.`,
     );
   }
-  return { width, height };
+  return {
+    width,
+    height,
+    jpeg: format === 'jpeg',
+    upright: (orientation ?? 1) === 1,
+    opaque: !hasAlpha,
+    srgb: space === 'srgb' && depth === 'uchar' && !hasProfile,
+  };
 }
 
-/** The source as upright opaque 8-bit sRGB. */
-function upright(bytes: Buffer, rules: ImageRules) {
-  return sharp(bytes, {
-    sequentialRead: true,
+/** The source as upright opaque 8-bit sRGB, with no step that the header shows to be needless. */
+function opened(bytes: Buffer, header: Header, rules: ImageRules): Sharp {
+  let image = sharp(bytes, {
+    sequentialRead: header.upright,
     failOn: 'truncated',
     limitInputPixels: rules.inputPixelLimit,
-    autoOrient: true,
-  })
-    .flatten({ background: '#ffffff' })
-    .toColourspace('srgb');
+    autoOrient: !header.upright,
+  });
+  if (!header.opaque) image = image.flatten({ background: '#ffffff' });
+  if (!header.srgb) image = image.toColourspace('srgb');
+  return image;
 }
 
 /** Turns libvips' errors about the file into one typed error. */
@@ -122,10 +147,9 @@ export async function prepareEvidence(
   rules: ImageRules,
 ): Promise<Evidence> {
   const planned = planCrops(boxes, decoded, rules);
-  const [annotated, ...crops] = await Promise.all([
-    annotate(decoded, boxes, rules),
-    ...planned.map(({ plan }) => crop(decoded, plan, rules)),
-  ]);
+  const [annotated, ...crops] = await atOnce(() =>
+    Promise.all([annotate(decoded, boxes, rules), ...planned.map(({ plan }) => crop(decoded, plan, rules))]),
+  );
   return { annotated, crops, usedBoxes: planned.map(({ box }) => box) };
 }
 
@@ -135,10 +159,13 @@ export async function prepareWhole(decoded: DecodedImage, rules: ImageRules): Pr
 }
 
 async function annotate(decoded: DecodedImage, boxes: readonly Box[], rules: ImageRules): Promise<Buffer> {
-  const pixels = Buffer.from(await wholePixels(decoded, rules));
+  const whole = await wholePixels(decoded, rules);
   const size = wholeSize(decoded, rules);
-  drawBoxes(pixels, size, boxes, decoded, rules);
-  return encode(pixels, size, rules);
+  return withScratch(whole.length, (pixels) => {
+    whole.copy(pixels);
+    drawBoxes(pixels, size, boxes, decoded, rules);
+    return encode(pixels, size, rules);
+  });
 }
 
 /** The whole image resized, without boxes: computed once per image and rules. Callers must not write into it. */
@@ -160,10 +187,16 @@ function wholePixels(decoded: DecodedImage, rules: ImageRules): Promise<Buffer> 
 
 async function crop(decoded: DecodedImage, plan: CropPlan, rules: ImageRules): Promise<Buffer> {
   const { target, ...region } = plan;
-  if (rules.resampling === 'area' || decoded.pixels === null) {
-    return encode(await resize(decoded, region, target, rules), target, rules);
+  if (rules.resampling === 'area') return encode(await resize(decoded, region, target, rules), target, rules);
+  const { pixels, width } = decoded;
+  const grows = target.width > region.width || target.height > region.height;
+  if (grows && pixels !== null && target.width % 8 === 0) {
+    return withScratch(target.width * target.height * 3, (enlarged) => {
+      resizeCubic(pixels, width, region, target, enlarged);
+      return encode(enlarged, target, rules);
+    });
   }
-  return encoded(libvipsResize(decoded, region, target, rules), rules).toBuffer();
+  return reading(encoded(cubicResize(decoded, region, target, rules), rules).toBuffer());
 }
 
 type Region = { left: number; top: number; width: number; height: number };
@@ -175,31 +208,36 @@ async function resize(
   target: { height: number; width: number },
   rules: ImageRules,
 ): Promise<Buffer> {
-  if (rules.resampling === 'cubic')
-    return reading(libvipsResize(decoded, region, target, rules).raw().toBuffer());
+  if (rules.resampling === 'cubic') {
+    return reading(cubicResize(decoded, region, target, rules).raw().toBuffer());
+  }
   const { pixels } = decoded;
   if (pixels !== null) return Buffer.from(resizeArea(pixels, decoded.width, region, target).buffer);
-  const part = await reading(upright(decoded.bytes, rules).extract(region).raw().toBuffer());
+  const part = await reading(opened(decoded.bytes, decoded.header, rules).extract(region).raw().toBuffer());
   const all = { left: 0, top: 0, width: region.width, height: region.height };
   return Buffer.from(resizeArea(part, region.width, all, target).buffer);
 }
 
-function libvipsResize(
+/**
+ * libvips' antialiased cubic resize. Where a JPEG is shrunk to a quarter or less, libjpeg halves it while decoding (shrink on load):
+ * closer to the exact filter than a resize of all pixels, and faster although it decodes again.
+ */
+function cubicResize(
   decoded: DecodedImage,
   region: Region,
   target: { height: number; width: number },
   rules: ImageRules,
-) {
-  const { width, height, pixels } = decoded;
-  const source =
-    pixels === null
-      ? upright(decoded.bytes, rules)
-      : sharp(pixels, { raw: { width, height, channels: 3 }, limitInputPixels: false });
+): Sharp {
+  const { width, height, pixels, bytes, header } = decoded;
   const whole = region.width === width && region.height === height;
-  return (whole ? source : source.extract(region)).resize(target.width, target.height, {
-    fit: 'fill',
-    kernel: 'cubic',
-  });
+  const quarter = header.jpeg && width >= 4 * target.width && height >= 4 * target.height;
+  const source =
+    pixels === null || (whole && quarter)
+      ? opened(bytes, header, rules)
+      : sharp(pixels, { raw: { width, height, channels: 3 }, limitInputPixels: false });
+  const part = whole ? source : source.extract(region);
+  if (region.width === target.width && region.height === target.height) return part;
+  return part.resize(target.width, target.height, { fit: 'fill', kernel: 'cubic' });
 }
 
 function encode(pixels: Buffer, size: { height: number; width: number }, rules: ImageRules): Promise<Buffer> {

@@ -1,3 +1,5 @@
+import { resizeLoops, WEIGHT_BITS } from './simd.ts';
+
 /**
  * One axis of a resize as a table: output sample `i` is the sum over `k` of `weights[i * taps + k] * input[first[i] + k]`.
  * The weights of each output sample sum to 1.
@@ -59,18 +61,6 @@ function cubic(x: number, a: number): number {
   return 0;
 }
 
-/** Resizes one row of samples (a profile) with the given weights. */
-export function resampleProfile(profile: Float64Array, { first, taps, weights }: AxisWeights): Float64Array {
-  const output = new Float64Array(first.length);
-  for (let i = 0; i < first.length; i++) {
-    const start = first[i] ?? 0;
-    let sum = 0;
-    for (let k = 0; k < taps; k++) sum += (weights[i * taps + k] ?? 0) * (profile[start + k] ?? 0);
-    output[i] = sum;
-  }
-  return output;
-}
-
 /**
  * Resizes 8-bit RGB rows: area averages where the width shrinks, cubic (a = -0.75) where it grows, as OpenCV is used for the tiny
  * model's images. Meant for small images; runs on the calling thread.
@@ -124,4 +114,112 @@ export function resizeArea(
     output.set(sums, y * rowLength);
   }
   return new Uint8Array(output.buffer);
+}
+
+/**
+ * Enlarges 8-bit RGB rows (or shrinks them a little) by the antialiased cubic filter of `axisWeights`, first across and then down, with
+ * the result between the two rounded to bytes, as Pillow does it. On the calling thread, by SIMD: about 5 ms for a megapixel.
+ *
+ * @param pixels RGB bytes of an image `width` pixels wide
+ * @param target width must be a multiple of 8
+ * @param result filled with `target.width * target.height * 3` bytes
+ */
+export function resizeCubic(
+  pixels: Uint8Array,
+  width: number,
+  region: { left: number; top: number; width: number; height: number },
+  target: { width: number; height: number },
+  result: Uint8Array,
+): void {
+  const { memory, across, down } = resizeLoops();
+  const sourceStride = region.width * 3;
+  const stride = target.width * 3;
+  const columns = packedWeights(axisWeights(region.width, target.width, 'cubic'), 3);
+  const rows = packedWeights(axisWeights(region.height, target.height, 'cubic'), stride);
+
+  // Taps that fill up the last pairs may lie beyond the last row or column; their weights are 0, but their bytes must exist.
+  const source = 0;
+  const middle = align(source + sourceStride * region.height + 16);
+  const output = align(middle + stride * (region.height + rows.pairs * 2) + 16);
+  const tables = align(output + stride * target.height + 16);
+  const words = [columns.first, columns.weights, rows.first, rows.weights];
+  const needed = words.reduce((end, table) => end + table.byteLength, tables);
+  const missing = needed - memory.buffer.byteLength;
+  if (missing > 0) memory.grow(Math.ceil(missing / 65_536));
+
+  const bytes = new Uint8Array(memory.buffer);
+  // An axis that keeps its length is not filtered: its rows go straight to where the filter would have put them.
+  const sameWidth = region.width === target.width;
+  const sameHeight = region.height === target.height;
+  const rowsAt = sameWidth ? (sameHeight ? output : middle) : source;
+  for (let y = 0; y < region.height; y++) {
+    const from = ((region.top + y) * width + region.left) * 3;
+    bytes.set(pixels.subarray(from, from + sourceStride), rowsAt + y * sourceStride);
+  }
+  let at = tables;
+  const [columnFirst = 0, columnWeights = 0, rowFirst = 0, rowWeights = 0] = words.map((table) => {
+    const start = at;
+    new Int32Array(memory.buffer, start, table.length).set(table);
+    at += table.byteLength;
+    return start;
+  });
+  if (!sameWidth) {
+    const to = sameHeight ? output : middle;
+    across(
+      source,
+      sourceStride,
+      region.height,
+      to,
+      stride,
+      target.width,
+      columnFirst,
+      columnWeights,
+      columns.pairs,
+    );
+  }
+  if (!sameHeight) down(middle, stride, target.height, output, rowFirst, rowWeights, rows.pairs);
+  result.set(bytes.subarray(output, output + stride * target.height));
+}
+
+function align(address: number): number {
+  return Math.ceil(address / 16) * 16;
+}
+
+/** An axis' weights in fixed point, two taps to a word, and where each output's taps begin, in units of `unit` bytes. */
+function packedWeights(
+  { first, taps, weights }: AxisWeights,
+  unit: number,
+): { first: Int32Array; weights: Int32Array; pairs: number } {
+  const one = 1 << WEIGHT_BITS;
+  const output = first.length;
+  const begin = new Int32Array(output);
+  const fixed = new Int32Array(output * taps);
+  let most = 1;
+  for (let i = 0; i < output; i++) {
+    // Zero weights at either end are common and cost as much as others.
+    let [from, to, sum, largest] = [taps, 0, 0, i * taps];
+    for (let k = 0; k < taps; k++) {
+      const at = i * taps + k;
+      const weight = Math.round((weights[at] ?? 0) * one);
+      fixed[at] = weight;
+      sum += weight;
+      if (weight === 0) continue;
+      from = Math.min(from, k);
+      to = k + 1;
+      if (weight > (fixed[largest] ?? 0)) largest = at;
+    }
+    // Rounding must not change the brightness: the largest weight takes what is left over.
+    fixed[largest] = (fixed[largest] ?? 0) + one - sum;
+    begin[i] = from;
+    most = Math.max(most, to - from);
+  }
+  const pairs = Math.ceil(most / 4) * 2;
+  const packed = new Int16Array(output * pairs * 2);
+  for (let i = 0; i < output; i++) {
+    const from = begin[i] ?? 0;
+    for (let k = from; k < Math.min(taps, from + most); k++)
+      packed[i * pairs * 2 + k - from] = fixed[i * taps + k] ?? 0;
+    begin[i] = ((first[i] ?? 0) + from) * unit;
+  }
+  return { first: begin, weights: new Int32Array(packed.buffer), pairs };
 }
