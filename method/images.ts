@@ -65,13 +65,21 @@ export async function decodeImage(bytes: Buffer, rules: ImageRules): Promise<Dec
   const header = await readHeader(bytes, rules);
   const { width, height } = header;
   if (width * height > RESIDENT_PIXELS) return { width, height, pixels: null, bytes, header };
-  const pixels = await reading(opened(bytes, header, rules).raw().toBuffer());
-  return { width, height, pixels, bytes, header };
+  const { data, info } = await reading(() =>
+    opened(bytes, header, rules).raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true }),
+  );
+  if (info.channels !== 3 || info.width !== width || info.height !== height) {
+    throw new ImageError(
+      'unsupported',
+      `The image decodes to ${info.width} x ${info.height} pixels of ${info.channels} channels, not to ${width} x ${height} of 3; convert it to RGB.`,
+    );
+  }
+  return { width, height, pixels: data, bytes, header };
 }
 
 /** Header only: what it says, once format, sample type and pixel count are known to be acceptable. */
 async function readHeader(bytes: Buffer, rules: ImageRules): Promise<Header> {
-  const metadata = await reading(sharp(bytes, { limitInputPixels: false }).metadata());
+  const metadata = await reading(() => sharp(bytes, { limitInputPixels: false }).metadata());
   const { format, depth, orientation, space, hasAlpha, hasProfile } = metadata;
   if (!READABLE.has(format)) {
     throw new ImageError(
@@ -116,12 +124,12 @@ function opened(bytes: Buffer, header: Header, rules: ImageRules): Sharp {
 }
 
 /** Turns libvips' errors about the file into one typed error. */
-async function reading<T>(work: Promise<T>): Promise<T> {
+async function reading<T>(work: () => Promise<T>): Promise<T> {
   try {
-    return await work;
+    return await work();
   } catch (error) {
     const detail = error instanceof Error ? error.message.trim().split('\n')[0] : String(error);
-    const unsupported = /unsupported image format/i.test(detail ?? '');
+    const unsupported = /unsupported image format|buffer is empty/i.test(detail ?? '');
     throw new ImageError(
       unsupported ? 'unsupported' : 'unreadable',
       unsupported
@@ -188,15 +196,15 @@ function wholePixels(decoded: DecodedImage, rules: ImageRules): Promise<Buffer> 
 async function crop(decoded: DecodedImage, plan: CropPlan, rules: ImageRules): Promise<Buffer> {
   const { target, ...region } = plan;
   if (rules.resampling === 'area') return encode(await resize(decoded, region, target, rules), target, rules);
-  const { pixels, width } = decoded;
   const grows = target.width > region.width || target.height > region.height;
-  if (grows && pixels !== null && target.width % 8 === 0) {
+  if (grows && target.width % 8 === 0) {
+    const source = await pixelsOf(decoded, region, rules);
     return withScratch(target.width * target.height * 3, (enlarged) => {
-      resizeCubic(pixels, width, region, target, enlarged);
+      resizeCubic(source.pixels, source.width, source.region, target, enlarged);
       return encode(enlarged, target, rules);
     });
   }
-  return reading(encoded(cubicResize(decoded, region, target, rules), rules).toBuffer());
+  return reading(() => encoded(cubicResize(decoded, region, target, rules), rules).toBuffer());
 }
 
 type Region = { left: number; top: number; width: number; height: number };
@@ -209,13 +217,21 @@ async function resize(
   rules: ImageRules,
 ): Promise<Buffer> {
   if (rules.resampling === 'cubic') {
-    return reading(cubicResize(decoded, region, target, rules).raw().toBuffer());
+    return reading(() => cubicResize(decoded, region, target, rules).raw().toBuffer());
   }
-  const { pixels } = decoded;
-  if (pixels !== null) return Buffer.from(resizeArea(pixels, decoded.width, region, target).buffer);
-  const part = await reading(opened(decoded.bytes, decoded.header, rules).extract(region).raw().toBuffer());
-  const all = { left: 0, top: 0, width: region.width, height: region.height };
-  return Buffer.from(resizeArea(part, region.width, all, target).buffer);
+  const source = await pixelsOf(decoded, region, rules);
+  return Buffer.from(resizeArea(source.pixels, source.width, source.region, target).buffer);
+}
+
+/** Decoded pixels that hold a region: those of the whole image where they are kept, else of the region alone. */
+async function pixelsOf(
+  { width, pixels, bytes, header }: DecodedImage,
+  region: Region,
+  rules: ImageRules,
+): Promise<{ pixels: Buffer; width: number; region: Region }> {
+  if (pixels !== null) return { pixels, width, region };
+  const part = await reading(() => opened(bytes, header, rules).extract(region).raw().toBuffer());
+  return { pixels: part, width: region.width, region: { ...region, left: 0, top: 0 } };
 }
 
 /**
