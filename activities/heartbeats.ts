@@ -25,3 +25,18 @@ export function shouldDetach(): boolean {
   if (details.cancelRequested || details.paused || details.reset) return false;
   return details.workerShutdown || details.timedOut;
 }
+
+/**
+ * Runs `work` until it ends or the activity is cancelled. On a cancel the work's signal is aborted and its end awaited, so that nothing it
+ * does can follow the clean-up; then the cancellation is thrown.
+ */
+export async function untilCancelled<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const abort = new AbortController();
+  const running = work(abort.signal);
+  try {
+    return await Promise.race([running, cancelled()]);
+  } finally {
+    abort.abort();
+    await running.catch(() => undefined);
+  }
+}

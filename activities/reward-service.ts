@@ -11,7 +11,7 @@ import type { Store } from '../store/layout.ts';
 import type { Study } from '../studies/study.ts';
 import type { PhasePlan } from '../workflows/types.ts';
 import { PROJECT } from './environment.ts';
-import { beating, cancelled, shouldDetach } from './heartbeats.ts';
+import { beating, shouldDetach, untilCancelled } from './heartbeats.ts';
 import { datasetFiles, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, stop } from './processes.ts';
 import type { RewardConfig } from './rewards/main.ts';
@@ -49,8 +49,8 @@ export function createRewardActivities(store: Store) {
       };
       await writeJson(files.rewardConfig, config);
       using _beat = beating(() => ({ rewards: phase.key }));
-      const supervise = async (): Promise<never> => {
-        for (let quickDeaths = 0; ; ) {
+      const supervise = async (signal: AbortSignal): Promise<void> => {
+        for (let quickDeaths = 0; !signal.aborted; ) {
           const started = Date.now();
           const record =
             (await attach(files.rewardRecord)) ??
@@ -63,7 +63,8 @@ export function createRewardActivities(store: Store) {
               cwd: PROJECT,
               log: files.rewardLog,
             }));
-          while (await isAlive(record)) await sleep(300);
+          while (!signal.aborted && (await isAlive(record))) await sleep(300);
+          if (signal.aborted) return;
           quickDeaths = Date.now() - started < QUICK_MS ? quickDeaths + 1 : 0;
           if (quickDeaths >= MAX_QUICK_DEATHS) {
             const tail = await logTail(files.rewardLog);
@@ -77,7 +78,7 @@ export function createRewardActivities(store: Store) {
         }
       };
       try {
-        await Promise.race([supervise(), cancelled()]);
+        await untilCancelled(supervise);
       } finally {
         if (!shouldDetach()) {
           await stop(files.rewardRecord, 5000);

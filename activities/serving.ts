@@ -11,7 +11,7 @@ import type { Store } from '../store/layout.ts';
 import type { Serving } from '../studies/study.ts';
 import type { ModelRef } from '../workflows/types.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
-import { beating, cancelled, shouldDetach } from './heartbeats.ts';
+import { beating, cancelled, shouldDetach, untilCancelled } from './heartbeats.ts';
 import { ownerDirectory, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, type ProcessRecord, stop } from './processes.ts';
 import { Endpoint } from './roles.ts';
@@ -156,9 +156,10 @@ export function createServingActivities(store: Store) {
             'ModelUnloadable',
           );
       }
-      const supervise = async (): Promise<never> => {
-        for (let failedStarts = 0; ; ) {
-          const up = await bringUp(input, directory, files);
+      const supervise = async (signal: AbortSignal): Promise<void> => {
+        for (let failedStarts = 0; !signal.aborted; ) {
+          const up = await bringUp(input, directory, files, signal);
+          if (signal.aborted) return;
           if (up === null) {
             failedStarts++;
             const tail = await logTail(files.modelLog);
@@ -173,12 +174,13 @@ export function createServingActivities(store: Store) {
             continue;
           }
           failedStarts = 0;
-          while (await isAlive(up)) await sleep(300);
+          while (!signal.aborted && (await isAlive(up))) await sleep(300);
+          if (signal.aborted) return;
           await rm(files.modelEndpoint, { force: true });
         }
       };
       try {
-        await Promise.race([supervise(), cancelled()]);
+        await untilCancelled(supervise);
       } finally {
         if (!shouldDetach()) {
           await stop(files.modelRecord, 5000);
@@ -194,10 +196,13 @@ async function bringUp(
   input: ServeInput,
   directory: string,
   files: ReturnType<typeof serviceFiles>,
+  signal: AbortSignal,
 ): Promise<ProcessRecord | null> {
   const running = await attach(files.modelRecord);
   const known = await readJson(files.modelEndpoint, Endpoint).catch(() => null);
-  if (running !== null && known !== null && (await answers(known))) return running;
+  if (running !== null && known !== null) {
+    for (let attempt = 0; attempt < 3; attempt++) if (await answers(known)) return running;
+  }
   await stop(files.modelRecord, 2000);
   const port = await freePort();
   const token = randomBytes(16).toString('hex');
@@ -210,7 +215,7 @@ async function bringUp(
   });
   const endpoint = { url: `http://127.0.0.1:${port}/v1`, model: line.model, token };
   const deadline = Date.now() + START_TIMEOUT_MS;
-  while (Date.now() < deadline) {
+  while (Date.now() < deadline && !signal.aborted) {
     if (!(await isAlive(record))) return null;
     if (await answers(endpoint)) {
       await writeJson(files.modelEndpoint, endpoint, 0o600);

@@ -12,7 +12,7 @@ import { listAttempts } from '../store/metrics.ts';
 import type { Study } from '../studies/study.ts';
 import type { PhasePlan } from '../workflows/types.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
-import { beating, cancelled, shouldDetach } from './heartbeats.ts';
+import { beating, shouldDetach, untilCancelled } from './heartbeats.ts';
 import { datasetFiles, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, stop } from './processes.ts';
 
@@ -54,21 +54,22 @@ export function createTrainingActivities(store: Store) {
       let step = 0;
       let attempt = 0;
       using _beat = beating(() => ({ phase: phase.key, attempt, checkpoint: step }));
-      const train = async (): Promise<void> => {
-        for (;;) {
+      const train = async (signal: AbortSignal): Promise<void> => {
+        while (!signal.aborted) {
           attempt = await ensureAttempt(store, input);
           const record = processRecord(store, phase.key, attempt);
-          for (let running = await attach(record); running !== null && (await isAlive(running)); ) {
+          const running = await attach(record);
+          while (running !== null && !signal.aborted && (await isAlive(running))) {
             step = (await committedSteps(store, phase.key)).at(-1) ?? 0;
             await sleep(300);
           }
           step = (await committedSteps(store, phase.key)).at(-1) ?? 0;
-          if (step >= total) return;
+          if (step >= total || signal.aborted) return;
           await throwIfStuck(store, phase, attempt);
         }
       };
       try {
-        await Promise.race([train(), cancelled()]);
+        await untilCancelled(train);
       } catch (error) {
         if (attempt > 0 && !shouldDetach())
           await stop(processRecord(store, phase.key, attempt), COMMIT_GRACE_MS);

@@ -49,10 +49,7 @@ def commit(job: Job, lease: Lease, step: int, write: Callable[[Path], None]) -> 
     files = sorted(path for path in staging.rglob("*") if path.is_file())
     for path in files:
         fsync_file(path)
-    listed = [
-        {"path": str(path.relative_to(staging)), "size": path.stat().st_size, "sha256": _sha256(path)}
-        for path in files
-    ]
+    listed = [{"path": str(path.relative_to(staging)), "size": path.stat().st_size, "sha256": _sha256(path)} for path in files]
     lease.check()
     write_json(
         staging / MARKER,

@@ -95,9 +95,7 @@ class FencedError(EngineError):
     """Another attempt has taken the phase over."""
 
     def __init__(self, held: int, current: int) -> None:
-        super().__init__(
-            "Fenced", f"lease token {held} was superseded by {current}: another trainer owns the phase now."
-        )
+        super().__init__("Fenced", f"lease token {held} was superseded by {current}: another trainer owns the phase now.")
 
 
 class Lease:

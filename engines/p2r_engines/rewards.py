@@ -82,9 +82,7 @@ class RewardClient:
 
     def _once(self, body: dict[str, object], completions: list[Completion]) -> list[Judgement]:
         endpoint = json.loads(self._source.endpoint_file.read_text())
-        response = self._http.post(
-            f"{endpoint['url']}/v1/judge", json=body, headers={"Authorization": f"Bearer {endpoint['token']}"}
-        )
+        response = self._http.post(f"{endpoint['url']}/v1/judge", json=body, headers={"Authorization": f"Bearer {endpoint['token']}"})
         if 400 <= response.status_code < 500 and response.status_code not in RETRIED_CLIENT_ERRORS:
             raise EngineError("RewardRefused", f"the reward service refused: {response.text[:300]}")
         if response.status_code != 200:
@@ -94,9 +92,7 @@ class RewardClient:
         ordered = [by_place.get((c.sample_id, c.rollout)) for c in completions]
         complete = [j for j in ordered if j is not None and math.isfinite(j.reward)]
         if len(complete) != len(completions):
-            raise _TryAgain(
-                f"{len(completions) - len(complete)} of {len(completions)} judgements are missing"
-            )
+            raise _TryAgain(f"{len(completions) - len(complete)} of {len(completions)} judgements are missing")
         return complete
 
 

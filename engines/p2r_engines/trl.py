@@ -44,9 +44,7 @@ class Judge:
         self.judgements: list[Judgement] = []
         self.seconds = 0.0
 
-    def __call__(
-        self, completions: list[Any], sample_id: list[str], trainer_state: Any, **_: Any
-    ) -> list[float]:
+    def __call__(self, completions: list[Any], sample_id: list[str], trainer_state: Any, **_: Any) -> list[float]:
         started = time.perf_counter()
         seen: dict[str, int] = {}
         asked = []
@@ -66,9 +64,7 @@ def _load_dataset(job: Job) -> Dataset:
     try:
         rows = Dataset.from_parquet(str(job.dataset), cache_dir=str(job.attempt_dir / "cache"))
     except Exception as error:
-        raise EngineError(
-            "DatasetInvalid", f"{job.dataset} is not a readable training set: {error}."
-        ) from error
+        raise EngineError("DatasetInvalid", f"{job.dataset} is not a readable training set: {error}.") from error
     missing = {"sample_id", "system", "user", "images"} - set(rows.column_names)
     if missing:
         raise EngineError("DatasetInvalid", f"{job.dataset} lacks the column {sorted(missing)[0]}.")
@@ -95,9 +91,7 @@ def _build_trainer(job: Job, judge: Judge) -> GRPOTrainer:
         processor = AutoProcessor.from_pretrained(job.model, padding_side="left")
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else error.__class__.__name__
-        raise EngineError(
-            "ModelUnloadable", f"{job.model} could not be loaded as a vision-language model: {reason}"
-        ) from error
+        raise EngineError("ModelUnloadable", f"{job.model} could not be loaded as a vision-language model: {reason}") from error
     _share_image_features(model)
     arguments = GRPOConfig(
         output_dir=str(job.attempt_dir / "trl"),
@@ -193,9 +187,7 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
                 return
             step = state.global_step
             seconds = time.perf_counter() - self.started
-            write_rollouts(
-                job.phase_dir, step, judge.completions, judge.judgements, _advantages(job, judge.judgements)
-            )
+            write_rollouts(job.phase_dir, step, judge.completions, judge.judgements, _advantages(job, judge.judgements))
             metrics.write(
                 step,
                 {

@@ -11,9 +11,7 @@ from p2r_engines.needle_scenes import KINDS, ask, draw_scene, scene_seed, write_
 
 def test_splits_never_share_a_scene() -> None:
     train = {scene_seed("train", seed, index) for seed in (0, 7, 1_000_000) for index in (0, 1, 100_000)}
-    held_out = {
-        scene_seed("held-out", seed, index) for seed in (0, 7, 1_000_000) for index in (0, 1, 100_000)
-    }
+    held_out = {scene_seed("held-out", seed, index) for seed in (0, 7, 1_000_000) for index in (0, 1, 100_000)}
     assert len(train) == 9
     assert train.isdisjoint(held_out)
 
@@ -39,10 +37,7 @@ def test_answers_follow_from_the_scene() -> None:
 def test_a_dataset_is_the_same_bytes_twice(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_dataset(tmp_path / name, "held-out", count=3, seed=5, questions=3)
-    digests = [
-        [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((tmp_path / name).rglob("*.*"))]
-        for name in ("a", "b")
-    ]
+    digests = [[hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((tmp_path / name).rglob("*.*"))] for name in ("a", "b")]
     assert digests[0] == digests[1]
     rows = [json.loads(line) for line in (tmp_path / "a" / "rows.jsonl").read_text().splitlines()]
     assert sorted(row["kind"] for row in rows) == sorted(KINDS * 3)
