@@ -67,7 +67,7 @@ test('both phases trained every step once and committed whole checkpoints with c
   for (const phase of record?.phases ?? []) {
     const rows = await readPhaseMetrics(store, phase.key);
     expect(rows.map((row) => row.step)).toEqual([1, 2]);
-    for (const row of rows) expect(row.grad_norm).toBeTypeOf('number');
+    expect(Math.max(...rows.map((row) => row.grad_norm ?? 0))).toBeGreaterThan(0);
     const directory = store.checkpoint(phase.key, 2);
     expect(await checkpointFault(directory)).toBeNull();
     const marker = JSON.parse(await readFile(path.join(directory, 'COMMITTED.json'), 'utf8')) as {
