@@ -72,9 +72,7 @@ class _EngineProcess:
 class EnginePool:
     """The engine processes: starts them, spreads requests over them, notices when one dies."""
 
-    def __init__(
-        self, count: int, make_engine: Callable[[], "Engine"], inherited: list[Callable[[], None]]
-    ) -> None:
+    def __init__(self, count: int, make_engine: Callable[[], "Engine"], inherited: list[Callable[[], None]]) -> None:
         """Fork `count` engines and wait until each has answered a request of its own; raises StartError
         otherwise.
 
@@ -92,9 +90,7 @@ class EnginePool:
         for _ in range(count):
             ours, theirs = context.Pipe()
             ends.append(ours.close)
-            process = context.Process(
-                target=run_worker, args=(theirs, list(ends) if forks else [], make_engine), daemon=True
-            )
+            process = context.Process(target=run_worker, args=(theirs, list(ends) if forks else [], make_engine), daemon=True)
             process.start()
             theirs.close()
             self._engines.append(_EngineProcess(process, ours))
@@ -103,9 +99,7 @@ class EnginePool:
                 engine.connection.recv()
             except (EOFError, OSError) as error:
                 self.stop()
-                raise StartError(
-                    "An engine process ended before it was ready: its error is above."
-                ) from error
+                raise StartError("An engine process ended before it was ready: its error is above.") from error
             threading.Thread(target=self._send, args=(engine,), daemon=True).start()
 
     @staticmethod
@@ -172,9 +166,7 @@ class EnginePool:
             engine.pending.clear()
 
 
-def _error(
-    status: int, message: str, kind: str, param: str | None = None, code: str | None = None
-) -> "JSONResponse":
+def _error(status: int, message: str, kind: str, param: str | None = None, code: str | None = None) -> "JSONResponse":
     from starlette.responses import JSONResponse
 
     body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
@@ -211,9 +203,7 @@ def make_app(pool: EnginePool, name: str, token: str | None, limit: int) -> "Sta
         given = request.headers.get("authorization", "")
         if token is None or hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             return None
-        return _error(
-            401, "The Bearer token is missing or wrong.", "authentication_error", None, "invalid_api_key"
-        )
+        return _error(401, "The Bearer token is missing or wrong.", "authentication_error", None, "invalid_api_key")
 
     async def health(_: Request) -> Response:
         try:
@@ -250,8 +240,7 @@ def make_app(pool: EnginePool, name: str, token: str | None, limit: int) -> "Sta
         if answer.logprobs is not None:
             logprobs = {
                 "content": [
-                    {"token": text, "logprob": value, "bytes": list(text.encode()), "top_logprobs": []}
-                    for text, value in answer.logprobs
+                    {"token": text, "logprob": value, "bytes": list(text.encode()), "top_logprobs": []} for text, value in answer.logprobs
                 ]
             }
         return JSONResponse(
@@ -298,9 +287,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise StartError(
-            f"Cannot listen on {host}:{port} ({error.strerror}): choose another --port."
-        ) from error
+        raise StartError(f"Cannot listen on {host}:{port} ({error.strerror}): choose another --port.") from error
     return listener
 
 
@@ -329,9 +316,7 @@ async def _serve(options: argparse.Namespace, name: str, listener: socket.socket
             yield  # handled below: uvicorn's own would end the process by the signal again
 
     app = make_app(pool, name, os.environ.get("P2R_SERVE_TOKEN") or None, options.max_request_bytes)
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
-    )
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1)
     server = Server(config)
     code = 0
 
@@ -408,19 +393,13 @@ def _positive(text: str) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m p2r_engines.serve", description="Serve a Qwen3-VL on CPU."
-    )
+    parser = argparse.ArgumentParser(prog="python -m p2r_engines.serve", description="Serve a Qwen3-VL on CPU.")
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face directory of a Qwen3-VL")
     parser.add_argument("--served-model-name", help="name that requests ask for (default: --model as given)")
     parser.add_argument("--host", default="127.0.0.1", help="loopback address (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free one (default)")
-    parser.add_argument(
-        "--threads", type=_positive, default=min(2, os.cpu_count() or 1), help="engine processes"
-    )
-    parser.add_argument(
-        "--max-model-len", type=_positive, default=1024, help="tokens of prompt and answer together"
-    )
+    parser.add_argument("--threads", type=_positive, default=min(2, os.cpu_count() or 1), help="engine processes")
+    parser.add_argument("--max-model-len", type=_positive, default=1024, help="tokens of prompt and answer together")
     parser.add_argument("--max-request-bytes", type=_positive, default=32 * 2**20)
     parser.add_argument("--ready-file", type=Path, help="file to write {url, pid, model} to once ready")
     return parser.parse_args(arguments)
@@ -453,9 +432,7 @@ def _start(options: argparse.Namespace) -> tuple[socket.socket, EnginePool]:
         listener.listen(_MOST_IN_FLIGHT)
     except OSError as error:
         pool.stop()
-        raise StartError(
-            f"Cannot listen on port {options.port} ({error.strerror}): choose another --port."
-        ) from error
+        raise StartError(f"Cannot listen on port {options.port} ({error.strerror}): choose another --port.") from error
     return listener, pool
 
 

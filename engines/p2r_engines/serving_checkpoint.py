@@ -35,13 +35,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelDirectoryError(
-            f"{path} cannot be read ({error.strerror}): give a Qwen3-VL model directory."
-        ) from error
+        raise ModelDirectoryError(f"{path} cannot be read ({error.strerror}): give a Qwen3-VL model directory.") from error
     except ValueError as error:
-        raise ModelDirectoryError(
-            f"{path} is not valid JSON: restore the file from the checkpoint."
-        ) from error
+        raise ModelDirectoryError(f"{path} is not valid JSON: restore the file from the checkpoint.") from error
     if not isinstance(value, dict):
         raise ModelDirectoryError(f"{path} is not a JSON object: restore the file from the checkpoint.")
     return value
@@ -56,35 +52,25 @@ def check_weight_file(path: Path) -> None:
             prefix = file.read(8)
             header_size = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else None
             if header_size is None or header_size > min(_LARGEST_HEADER, size - 8):
-                raise ModelDirectoryError(
-                    f"{path} is truncated ({size} bytes hold no complete header): restore the file."
-                )
+                raise ModelDirectoryError(f"{path} is truncated ({size} bytes hold no complete header): restore the file.")
             header = json.loads(file.read(header_size))
         data_size = max(
             (int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"),
             default=0,
         )
     except OSError as error:
-        raise ModelDirectoryError(
-            f"{path} cannot be read ({error.strerror}): restore the weights file."
-        ) from error
+        raise ModelDirectoryError(f"{path} cannot be read ({error.strerror}): restore the weights file.") from error
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise ModelDirectoryError(
-            f"{path} has a damaged safetensors header: restore the weights file."
-        ) from error
+        raise ModelDirectoryError(f"{path} has a damaged safetensors header: restore the weights file.") from error
     expected = 8 + header_size + data_size
     if size != expected:
-        raise ModelDirectoryError(
-            f"{path} is truncated or damaged ({size} bytes instead of {expected}): restore the weights file."
-        )
+        raise ModelDirectoryError(f"{path} is truncated or damaged ({size} bytes instead of {expected}): restore the weights file.")
 
 
 def open_checkpoint(directory: Path) -> Checkpoint:
     """Check that `directory` is a complete Qwen3-VL model directory; raises ModelDirectoryError otherwise."""
     if not directory.is_dir():
-        raise ModelDirectoryError(
-            f"Model directory {directory} does not exist: give --model a Qwen3-VL directory."
-        )
+        raise ModelDirectoryError(f"Model directory {directory} does not exist: give --model a Qwen3-VL directory.")
     config = read_json(directory / "config.json")
     model_type = config.get("model_type")
     if model_type != "qwen3_vl":

@@ -143,9 +143,7 @@ class Engine:
 
     def _append(self, slot: int, row: _Running, logits: Tensor, best: float, greedy: int) -> None:
         if not math.isfinite(best):
-            self._end(
-                slot, row, EngineFailure("The model's logits are not finite: serve another checkpoint.")
-            )
+            self._end(slot, row, EngineFailure("The model's logits are not finite: serve another checkpoint."))
             return
         token = greedy if row.generator is None else self._sample(row, logits)
         row.tokens.append(token)
@@ -191,9 +189,7 @@ def usable_shapes(model: Qwen3VL) -> tuple[int, ...]:
 _WARM_UP = ChatRequest([{"role": "user", "content": "Ready?"}], [], 2, 0.0, 1.0, None, False)
 
 
-def run_worker(
-    connection: Connection, inherited: list[Callable[[], None]], make_engine: Callable[[], Engine]
-) -> None:
+def run_worker(connection: Connection, inherited: list[Callable[[], None]], make_engine: Callable[[], Engine]) -> None:
     """Body of an engine process: answers what comes over `connection` until its other end is closed.
 
     Incoming: ('answer', key, ChatRequest) and ('ping', key, None). Outgoing: ('ready', 0, None) once, then

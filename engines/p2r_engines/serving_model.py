@@ -130,9 +130,7 @@ class _Weights:
     def take(self, name: str, *shape: int) -> Tensor:
         tensor = self._tensors.get(name)
         if tensor is None:
-            raise ModelDirectoryError(
-                f"{self._directory} has no weight {name}: restore the weights of this Qwen3-VL."
-            )
+            raise ModelDirectoryError(f"{self._directory} has no weight {name}: restore the weights of this Qwen3-VL.")
         if tuple(tensor.shape) != shape:
             raise ModelDirectoryError(
                 f"{self._directory}: weight {name} has shape {list(tensor.shape)} where config.json asks for "
@@ -140,9 +138,7 @@ class _Weights:
             )
         tensor = tensor.to(torch.float32).contiguous()
         if not bool(torch.isfinite(tensor).all()):
-            raise ModelDirectoryError(
-                f"{self._directory}: weight {name} is not finite: use an earlier checkpoint."
-            )
+            raise ModelDirectoryError(f"{self._directory}: weight {name} is not finite: use an earlier checkpoint.")
         return tensor
 
     def affine(self, name: str, outputs: int, *inputs: int) -> tuple[Tensor, Tensor]:
@@ -157,8 +153,7 @@ def _rms(x: Tensor, weight: Tensor, epsilon: Tensor) -> Tensor:
 
 def _unsupported(checkpoint: Checkpoint, key: str, value: object, wanted: str) -> ModelDirectoryError:
     return ModelDirectoryError(
-        f"{checkpoint.directory / 'config.json'}: {key} is {value!r} and this server knows {wanted} only: "
-        "serve the model with vLLM."
+        f"{checkpoint.directory / 'config.json'}: {key} is {value!r} and this server knows {wanted} only: serve the model with vLLM."
     )
 
 
@@ -209,9 +204,7 @@ class Qwen3VL:
         if text.get("hidden_act", "silu") != "silu":
             raise _unsupported(checkpoint, "text_config.hidden_act", text["hidden_act"], "silu")
         if vision.get("hidden_act", "gelu_pytorch_tanh") != "gelu_pytorch_tanh":
-            raise _unsupported(
-                checkpoint, "vision_config.hidden_act", vision["hidden_act"], "gelu_pytorch_tanh"
-            )
+            raise _unsupported(checkpoint, "vision_config.hidden_act", vision["hidden_act"], "gelu_pytorch_tanh")
         if text.get("attention_bias", False):
             raise _unsupported(checkpoint, "text_config.attention_bias", True, "attention without a bias")
 
@@ -239,9 +232,7 @@ class Qwen3VL:
                     .t()
                     .contiguous(),
                     head_norm=torch.cat([query_norm, key_norm]),
-                    out=weights.take(f"{attention}.o_proj.weight", self.hidden, self.heads * head)
-                    .t()
-                    .contiguous(),
+                    out=weights.take(f"{attention}.o_proj.weight", self.hidden, self.heads * head).t().contiguous(),
                     norm2=weights.take(f"{name}.post_attention_layernorm.weight", self.hidden),
                     gate_up=torch.cat(
                         [
@@ -258,18 +249,14 @@ class Qwen3VL:
         self._norm = weights.take(f"{prefix}.norm.weight", self.hidden)
         tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
         self._head = (
-            self._embedding
-            if tied and not weights.has("lm_head.weight")
-            else weights.take("lm_head.weight", self.vocabulary, self.hidden)
+            self._embedding if tied and not weights.has("lm_head.weight") else weights.take("lm_head.weight", self.vocabulary, self.hidden)
         )
         self._frequencies = 1.0 / (theta ** (torch.arange(0, head, 2, dtype=torch.float32) / head))
         cos, sin = self._rotation(torch.arange(self.max_positions).expand(3, -1))
         self._cos_table, self._sin_table = cos, sin
 
         visual = "model.visual"
-        kernel = weights.take(
-            f"{visual}.patch_embed.proj.weight", width, channels, frames, self.patch, self.patch
-        )
+        kernel = weights.take(f"{visual}.patch_embed.proj.weight", width, channels, frames, self.patch, self.patch)
         # A still image is repeated over the temporal patch, so the kernel's frames can be added up once.
         self._patch_kernel = kernel.sum(2).reshape(width, -1).contiguous()
         self._patch_bias = weights.take(f"{visual}.patch_embed.proj.bias", width)
@@ -277,9 +264,7 @@ class Qwen3VL:
         self._grid_side = int(grid**0.5)
         vision_head = width // self._vision_heads
         vision_theta = float((vision.get("rope_parameters") or {}).get("rope_theta", 10_000.0))
-        self._vision_frequencies = 1.0 / (
-            vision_theta ** (torch.arange(0, vision_head // 2, 2, dtype=torch.float32) / (vision_head // 2))
-        )
+        self._vision_frequencies = 1.0 / (vision_theta ** (torch.arange(0, vision_head // 2, 2, dtype=torch.float32) / (vision_head // 2)))
         self._vision_layers = [
             _VisionLayer(
                 norm1=weights.affine(f"{visual}.blocks.{index}.norm1", width),
@@ -303,8 +288,7 @@ class Qwen3VL:
 
         self._merger = merger(f"{visual}.merger", norm_after_shuffle=False)
         self._deep_mergers = [
-            merger(f"{visual}.deepstack_merger_list.{index}", norm_after_shuffle=True)
-            for index in range(len(self._deepstack))
+            merger(f"{visual}.deepstack_merger_list.{index}", norm_after_shuffle=True) for index in range(len(self._deepstack))
         ]
         self._grid_tables = functools.lru_cache(maxsize=64)(self._vision_tables)
 
@@ -337,9 +321,7 @@ class Qwen3VL:
 
     def _merge(self, merger: _Merger, x: Tensor) -> Tensor:
         if merger.norm_after_shuffle:
-            x = functional.layer_norm(
-                x.reshape(-1, self._merged_width), (self._merged_width,), *merger.norm, _DEEPSTACK_EPSILON
-            )
+            x = functional.layer_norm(x.reshape(-1, self._merged_width), (self._merged_width,), *merger.norm, _DEEPSTACK_EPSILON)
         else:
             x = functional.layer_norm(x, (x.shape[-1],), *merger.norm, _DEEPSTACK_EPSILON)
             x = x.reshape(-1, self._merged_width)
@@ -368,9 +350,7 @@ class Qwen3VL:
             x = x + functional.linear(y, *layer.fc2)
             if index in self._deepstack:
                 deepstack.append(self._merge(self._deep_mergers[self._deepstack.index(index)], x))
-        return ImageFeatures(
-            self._merge(self._merger, x), tuple(deepstack), rows // self.merge, columns // self.merge
-        )
+        return ImageFeatures(self._merge(self._merger, x), tuple(deepstack), rows // self.merge, columns // self.merge)
 
     # Text model
 
@@ -419,9 +399,7 @@ class Qwen3VL:
         deepstack: list[Tensor] = []
         if images:
             x[places] = torch.cat([image.merged for image in images])
-            deepstack = [
-                torch.cat(level) for level in zip(*(image.deepstack for image in images), strict=True)
-            ]
+            deepstack = [torch.cat(level) for level in zip(*(image.deepstack for image in images), strict=True)]
         length, heads, shared = len(tokens), self.heads, self.kv_heads
         keys: list[Tensor] = []
         values: list[Tensor] = []
@@ -474,9 +452,7 @@ class Qwen3VL:
         span = -(-(max(lengths) + 1) // BUCKET) * BUCKET
         length = torch.tensor(lengths)
         hidden = torch.arange(span)[None] > length[:, None]
-        mask = (
-            torch.zeros(slots, span).masked_fill_(hidden, float("-inf")).repeat_interleave(shared, 0)[:, None]
-        )
+        mask = torch.zeros(slots, span).masked_fill_(hidden, float("-inf")).repeat_interleave(shared, 0)[:, None]
         rows = torch.arange(slots * shared)
         places = length.repeat_interleave(shared)
         position = torch.tensor(cache.position[:slots])

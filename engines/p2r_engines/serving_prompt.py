@@ -36,9 +36,7 @@ class RequestError(Exception):
     """A request that cannot be answered as it is. status: HTTP status; code: OpenAI error code; param: its
     key."""
 
-    def __init__(
-        self, message: str, param: str | None = None, code: str | None = None, status: int = 400
-    ) -> None:
+    def __init__(self, message: str, param: str | None = None, code: str | None = None, status: int = 400) -> None:
         super().__init__(message, param, code, status)
         self.message, self.param, self.code, self.status = message, param, code, status
 
@@ -82,9 +80,7 @@ def _image_bytes(part: dict[str, Any], where: str) -> bytes:
     source = part.get("image_url")
     url = source.get("url") if isinstance(source, dict) else source
     if not isinstance(url, str) or not url.startswith("data:image/"):
-        raise RequestError(
-            f"{where}.image_url must be a data:image/...;base64 URL: other addresses are not read.", where
-        )
+        raise RequestError(f"{where}.image_url must be a data:image/...;base64 URL: other addresses are not read.", where)
     header, separator, payload = url.partition(",")
     if not separator or not header.endswith(";base64"):
         raise RequestError(f"{where}.image_url must be encoded as base64.", where)
@@ -117,9 +113,7 @@ def parse_request(body: object) -> ChatRequest:
         ("response_format", ({"type": "text"},)),
     ):
         if body.get(key) is not None and body[key] not in neutral:
-            raise RequestError(
-                f"{key} is not supported by this server: leave it out.", key, "unsupported_parameter"
-            )
+            raise RequestError(f"{key} is not supported by this server: leave it out.", key, "unsupported_parameter")
     source = body.get("messages")
     if not isinstance(source, list) or not source:
         raise RequestError("messages must be a list of at least one message.", "messages")
@@ -167,9 +161,7 @@ def target_size(height: int, width: int, factor: int, min_pixels: int, max_pixel
     within the pixel budget, the aspect ratio kept as far as possible. Raises RequestError for a ratio above
     200."""
     if max(height, width) / min(height, width) > 200:
-        raise RequestError(
-            f"An image of {width} x {height} pixels is too narrow: a side may be 200 times the other."
-        )
+        raise RequestError(f"An image of {width} x {height} pixels is too narrow: a side may be 200 times the other.")
     tall, wide = round(height / factor) * factor, round(width / factor) * factor
     if tall * wide > max_pixels:
         shrink = math.sqrt(height * width / max_pixels)
@@ -192,9 +184,7 @@ class Processor:
         try:
             self.tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         except Exception as error:  # tokenizers raises plain Exception
-            raise ModelDirectoryError(
-                f"{directory / 'tokenizer.json'} cannot be read ({error}): restore the file."
-            ) from error
+            raise ModelDirectoryError(f"{directory / 'tokenizer.json'} cannot be read ({error}): restore the file.") from error
         if settings.get("tokenizer_class") in ("Qwen2Tokenizer", "Qwen2TokenizerFast"):
             # transformers' class brings its own split whatever tokenizer.json says, and so did training.
             self.tokenizer.normalizer = normalizers.NFC()
@@ -206,22 +196,14 @@ class Processor:
             )
         self.image_token = int(checkpoint.config["image_token_id"])
         self._reserved = [
-            token
-            for key in ("image_token_id", "video_token_id")
-            if (token := self.tokenizer.id_to_token(int(checkpoint.config[key])))
+            token for key in ("image_token_id", "video_token_id") if (token := self.tokenizer.id_to_token(int(checkpoint.config[key])))
         ]
         self.eos = self._eos_tokens(directory, settings)
         self._template = self._read_template(directory, settings)
         names = ("bos_token", "eos_token", "pad_token", "unk_token")
-        self._template_tokens = {
-            name: settings[name] for name in names if isinstance(settings.get(name), str)
-        }
+        self._template_tokens = {name: settings[name] for name in names if isinstance(settings.get(name), str)}
         image = directory / "preprocessor_config.json"
-        rules = (
-            read_json(image)
-            if image.exists()
-            else read_json(directory / "processor_config.json").get("image_processor", {})
-        )
+        rules = read_json(image) if image.exists() else read_json(directory / "processor_config.json").get("image_processor", {})
         try:
             self._patch, self._merge = int(rules["patch_size"]), int(rules["merge_size"])
             size = rules["size"]
@@ -230,9 +212,7 @@ class Processor:
             self._mean = torch.tensor(rules["image_mean"]).view(3, 1, 1) * (1.0 / factor)
             self._std = torch.tensor(rules["image_std"]).view(3, 1, 1) * (1.0 / factor)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelDirectoryError(
-                f"{directory} lacks image settings ({error!r}): restore preprocessor_config.json."
-            ) from error
+            raise ModelDirectoryError(f"{directory} lacks image settings ({error!r}): restore preprocessor_config.json.") from error
 
     def _eos_tokens(self, directory: Path, settings: dict[str, Any]) -> frozenset[int]:
         path = directory / "generation_config.json"
@@ -244,9 +224,7 @@ class Processor:
         if not tokens and token is not None:
             tokens = {token}
         if not tokens:
-            raise ModelDirectoryError(
-                f"{directory} names no end-of-text token: restore generation_config.json."
-            )
+            raise ModelDirectoryError(f"{directory} names no end-of-text token: restore generation_config.json.")
         return frozenset(tokens)
 
     def _read_template(self, directory: Path, settings: dict[str, Any]) -> Any:
@@ -263,19 +241,13 @@ class Processor:
         def raise_exception(message: str) -> None:
             raise TemplateError(message)
 
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.filters["tojson"] = lambda value, **options: json.dumps(
-            value, ensure_ascii=False, **options
-        )
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+        environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
         environment.globals["raise_exception"] = raise_exception
         try:
             return environment.from_string(source)
         except TemplateError as error:
-            raise ModelDirectoryError(
-                f"{directory} has a chat template that does not compile: {error}."
-            ) from error
+            raise ModelDirectoryError(f"{directory} has a chat template that does not compile: {error}.") from error
 
     def tokens(self, messages: list[dict[str, Any]], image_tokens: list[int]) -> list[int]:
         """Token ids of the whole prompt; `image_tokens` says how many merged tokens each image fills."""
@@ -286,9 +258,7 @@ class Processor:
                 if any(token in text for text in texts):
                     raise RequestError(f"The text of a message must not contain {token}.", "messages")
         try:
-            text = self._template.render(
-                messages=messages, add_generation_prompt=True, **self._template_tokens
-            )
+            text = self._template.render(messages=messages, add_generation_prompt=True, **self._template_tokens)
         except TemplateError as error:
             raise RequestError(f"The chat template refuses these messages: {error}.", "messages") from error
         counts = iter(image_tokens)
@@ -322,14 +292,10 @@ class Processor:
         ) as error:
             raise RequestError(f"An image cannot be decoded: {error}.", "messages") from error
         pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-        pixels = pixels.view(picture.height, picture.width, 3).permute(2, 0, 1)
-        size = target_size(
-            picture.height, picture.width, self._patch * self._merge, self._min_pixels, self._max_pixels
-        )
+        pixels = pixels.view(picture.height, picture.width, 3).permute(2, 0, 1).contiguous()
+        size = target_size(picture.height, picture.width, self._patch * self._merge, self._min_pixels, self._max_pixels)
         if size != (picture.height, picture.width):
-            pixels = functional.interpolate(
-                pixels[None], size, mode="bicubic", antialias=True, align_corners=False
-            )[0]
+            pixels = functional.interpolate(pixels[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
         values = (pixels.float() - self._mean) / self._std
         rows, columns = size[0] // self._patch, size[1] // self._patch
         m, p = self._merge, self._patch

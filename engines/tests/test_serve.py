@@ -188,11 +188,7 @@ def test_other_than_loopback_is_refused(capsys: pytest.CaptureFixture[str]) -> N
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]"),
         ({"messages": [{"role": "user", "content": [{"type": "video"}]}]}, "messages[0].content[0]"),
         (
-            {
-                "messages": [
-                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "/etc/x.png"}}]}
-                ]
-            },
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "/etc/x.png"}}]}]},
             "messages[0].content[0]",
         ),
     ],
@@ -223,9 +219,7 @@ def test_equals_transformers(model: Qwen3VL, processor: Processor) -> None:
     for index, source in enumerate(bodies):
         request = parse_request(source)
         images = [Image.open(io.BytesIO(data)) for data in request.images]
-        prompt = reference_processor.apply_chat_template(
-            request.messages, tokenize=False, add_generation_prompt=True
-        )
+        prompt = reference_processor.apply_chat_template(request.messages, tokenize=False, add_generation_prompt=True)
         inputs = reference_processor(text=[prompt], images=images or None, return_tensors="pt")
         seen = [processor.patches(data) for data in request.images]
         tokens = processor.tokens(request.messages, [rows * columns // 4 for _, rows, columns in seen])
@@ -243,9 +237,7 @@ def test_equals_transformers(model: Qwen3VL, processor: Processor) -> None:
                 return_dict_in_generate=True,
             )
         chosen = result.sequences[0, len(tokens) :]
-        expected = [
-            float(row[0].log_softmax(-1)[token]) for row, token in zip(result.logits, chosen, strict=True)
-        ]
+        expected = [float(row[0].log_softmax(-1)[token]) for row, token in zip(result.logits, chosen, strict=True)]
         (answer,) = run_engine(engine, [replace(request, logprobs=True)], [0], 1)
         assert answer.text == processor.text(chosen.tolist()), index
         assert answer.prompt_tokens == len(tokens)
@@ -270,9 +262,7 @@ def test_answers_do_not_depend_on_the_batch(model: Qwen3VL, processor: Processor
         assert run_engine(engine, requests, order, burst) == alone, burst
 
 
-def test_a_machine_that_treats_rows_differently_is_noticed(
-    model: Qwen3VL, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_machine_that_treats_rows_differently_is_noticed(model: Qwen3VL, monkeypatch: pytest.MonkeyPatch) -> None:
     assert agreeing_shapes(model, (4, 8), 192) in ((4, 8), (8,), (1,))
     decode = model.decode
 
@@ -381,9 +371,7 @@ def test_answers_over_http_as_in_process(model: Qwen3VL, processor: Processor, c
         (choice,) = reply["choices"]
         assert choice["message"] == {"role": "assistant", "content": answer.text}
         assert choice["finish_reason"] == answer.finish_reason
-        assert [
-            (entry["token"], entry["logprob"]) for entry in choice["logprobs"]["content"]
-        ] == answer.logprobs
+        assert [(entry["token"], entry["logprob"]) for entry in choice["logprobs"]["content"]] == answer.logprobs
         assert reply["usage"] == {
             "prompt_tokens": answer.prompt_tokens,
             "completion_tokens": answer.tokens,
