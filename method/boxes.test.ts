@@ -150,6 +150,11 @@ describe('any text', () => {
     );
   });
 
+  it('keeps an escaped backslash before a quote', () => {
+    const text = JSON.stringify([{ bbox_2d: [0, 0, 1, 1], label: "\\'" }]);
+    expect(parseBoxes(text, { width: 1000, height: 1000 }).boxes[0]?.label).toBe("\\'");
+  });
+
   it('finds a well-formed list again after text without brackets', () => {
     const coordinate = fc.integer({ min: 0, max: 999 });
     const box = fc

@@ -348,7 +348,9 @@ function scalarEnd(text: string, from: number): number {
 function unescaped(body: string): string {
   if (!body.includes('\\')) return body;
   try {
-    return JSON.parse(`"${body.replaceAll("\\'", "'")}"`) as string;
+    return JSON.parse(
+      `"${body.replace(/\\([\s\S])/g, (pair, next) => (next === "'" ? "'" : pair))}"`,
+    ) as string;
   } catch {
     return body;
   }
