@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import recorded from './fixtures/trl-steps.json' with { type: 'json' };
 import { clippedSurrogate, groupAdvantages, grpoObjective, importanceRatio, lowVarianceKl } from './grpo.ts';
 
 describe('group advantages (eq. 4), by hand', () => {
@@ -64,3 +65,36 @@ describe('objective (eq. 5 and 6), by hand', () => {
     expect(() => grpoObjective([{ policy: [0], old: [0], advantage: 1 }], { beta: 0.1 })).toThrow(RangeError);
   });
 });
+
+describe.each(recorded.runs)(
+  `the figures of a real TRL ${recorded.trl} trainer, loss $loss_type, weighted KL $weighted_kl`,
+  (run) => {
+    it('group advantages, one reward missing', () => {
+      const advantages = run.rewards.flatMap((group) => groupAdvantages(group)).sort((a, b) => a - b);
+      for (const step of run.steps) {
+        const logged = step.rollouts.map(({ advantage }) => advantage).sort((a, b) => a - b);
+        expect(advantages).toEqual(logged.map((value) => expect.closeTo(value, 6)));
+      }
+    });
+
+    it.each([0, 1])('loss, KL and clipping of step %i', (index) => {
+      const step = run.steps[index];
+      if (step === undefined) throw new Error(`The record has no step ${index}.`);
+      const average = run.loss_type === 'dapo' ? 'token' : 'sequence';
+      const { beta, weighted_kl: weightKlByRatio } = run;
+      const { objective } = grpoObjective(step.rollouts, { beta, average, weightKlByRatio });
+      expect(-objective).toBeCloseTo(step.loss, 5);
+      // Whatever the loss, the trainer logs the KL averaged over tokens.
+      const logged = grpoObjective(step.rollouts, { beta, average: 'token', weightKlByRatio });
+      expect(logged.kl).toBeCloseTo(step.logged.kl, 5);
+      expect(logged.clip_low).toBeCloseTo(step.logged['clip_ratio/low_mean'], 6);
+      expect(logged.clip_high).toBeCloseTo(step.logged['clip_ratio/high_mean'], 6);
+      expect(logged.clip_fraction).toBeCloseTo(step.logged['clip_ratio/region_mean'], 6);
+    });
+
+    it('the second step has moved away from the policy that sampled', () => {
+      expect(run.steps[1]?.logged.kl).toBeGreaterThan(0.01);
+      expect(run.steps[1]?.logged['clip_ratio/region_mean']).toBeGreaterThan(0.1);
+    });
+  },
+);

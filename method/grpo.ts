@@ -60,6 +60,11 @@ export type ObjectiveOptions = {
    * tokens at once (`token`: veRL's default `token-mean`, TRL's `dapo`).
    */
   average?: 'sequence' | 'token';
+  /**
+   * Multiplies each token's KL by its ratio. The paper and veRL do not; TRL 1.16 does unless `use_bias_correction_kl` is false, and logs
+   * the product as `kl`.
+   */
+  weightKlByRatio?: boolean;
 };
 
 /** The objective (to be made large; the trainers' loss is its negative) and what trainers log beside it. */
@@ -112,7 +117,7 @@ export function grpoObjective(
   rollouts: readonly RolloutTokens[],
   options: ObjectiveOptions = {},
 ): ObjectiveTerms {
-  const { clipLow = 0.2, clipHigh = 0.2, beta = 0, average = 'sequence' } = options;
+  const { clipLow = 0.2, clipHigh = 0.2, beta = 0, average = 'sequence', weightKlByRatio = false } = options;
   let [tokens, low, high] = [0, 0, 0];
   const sums = rollouts.map(({ policy, old, reference, advantage }, index) => {
     if (old.length !== policy.length || (beta !== 0 && reference?.length !== policy.length)) {
@@ -126,7 +131,7 @@ export function grpoObjective(
       surrogate += clippedSurrogate(ratio, advantage, clipLow, clipHigh);
       if (ratio < 1 - clipLow && advantage < 0) low++;
       if (ratio > 1 + clipHigh && advantage > 0) high++;
-      if (beta !== 0) kl += lowVarianceKl(logp, reference?.[t] ?? 0);
+      if (beta !== 0) kl += lowVarianceKl(logp, reference?.[t] ?? 0) * (weightKlByRatio ? ratio : 1);
     }
     tokens += policy.length;
     return { surrogate, kl, length: policy.length };
