@@ -49,7 +49,7 @@ function layout(title: string, curves: Curves): object {
   const grid = style('--line');
   return {
     title: { text: title, font: { size: 14 }, x: 0.02, xanchor: 'left' },
-    margin: { l: 48, r: 14, t: 36, b: 36 },
+    margin: { l: 48, r: 14, t: 36, b: 44 },
     paper_bgcolor: 'rgba(0,0,0,0)',
     plot_bgcolor: 'rgba(0,0,0,0)',
     font: { color: style('--ink'), size: 12 },
