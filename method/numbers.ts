@@ -77,7 +77,7 @@ const WORDS = [
 ];
 
 const NUMBER =
-  /^([-+]?)[$€£¥]?\s*([-+]?)(?:(\d+)\s+(\d+)\s*\/\s*(\d+)|(\d[\d,]*(?:\.\d*)?|\.\d+)(e[-+]?\d+)?(?:\s*\/\s*(\d+(?:\.\d+)?))?)\s*(%|[a-z°][a-z°/²³^0-9]*)?$/;
+  /^([-+]?)[$€£¥]?\s*([-+]?)(?:(\d+)\s+(\d+)\s*\/\s*(\d+)|(\d[\d,]*(?:\.\d*)?|\.\d+)(e[-+]?\d+)?(?:\s*\/\s*(\d+(?:\.\d+)?))?)\s*(%|[a-z°][a-z°/]*(?:\^?[23])?)?$/;
 
 /**
  * Reads a text that is one number: sign, thousands separators, decimals, exponent, fraction (`3/4`), mixed fraction (`1 3/4`),
@@ -104,7 +104,8 @@ export function parseNumber(text: string): WrittenNumber | null {
       ? Number(whole) + Number(over) / Number(under)
       : Number(`${decimal?.replaceAll(',', '')}${exponent ?? ''}`) / Number(divisor ?? 1);
   if (!Number.isFinite(size)) return null;
-  const negative = (signBefore === '-') !== (signAfter === '-');
+  if (signBefore !== '' && signAfter !== '') return null;
+  const negative = signBefore === '-' || signAfter === '-';
   return { value: negative ? -size : size, unit: unitName(unit ?? '') };
 }
 
