@@ -133,29 +133,26 @@ export function resizeCubic(
 ): void {
   const { memory, across, down } = resizeLoops();
   const sourceStride = region.width * 3;
-  const stride = target.width * 3;
+  const rowBytes = target.width * 3;
+  // Between the two filters a row has room for what the first one writes beyond its end.
+  const stride = rowBytes + 16;
   const columns = packedWeights(axisWeights(region.width, target.width, 'cubic'), 3);
   const rows = packedWeights(axisWeights(region.height, target.height, 'cubic'), stride);
 
-  // Taps that fill up the last pairs may lie beyond the last row or column; their weights are 0, but their bytes must exist.
+  // Rows that fill up the last four, and taps that fill up the last pairs, may lie beyond the image: they count for nothing, but their
+  // bytes must exist.
+  const taps = rows.pairs * 2;
+  const bandRows = Math.ceil((Math.ceil(BAND * (region.height / target.height)) + taps + 1) / 4) * 4;
   const source = 0;
-  const middle = align(source + sourceStride * region.height + 16);
-  const output = align(middle + stride * (region.height + rows.pairs * 2) + 16);
-  const tables = align(output + stride * target.height + 16);
+  const middle = align(source + sourceStride * bandRows + 64);
+  const output = align(middle + stride * (bandRows + taps));
+  const tables = align(output + rowBytes * BAND);
   const words = [columns.first, columns.weights, rows.first, rows.weights];
   const needed = words.reduce((end, table) => end + table.byteLength, tables);
   const missing = needed - memory.buffer.byteLength;
   if (missing > 0) memory.grow(Math.ceil(missing / 65_536));
 
   const bytes = new Uint8Array(memory.buffer);
-  // An axis that keeps its length is not filtered: its rows go straight to where the filter would have put them.
-  const sameWidth = region.width === target.width;
-  const sameHeight = region.height === target.height;
-  const rowsAt = sameWidth ? (sameHeight ? output : middle) : source;
-  for (let y = 0; y < region.height; y++) {
-    const from = ((region.top + y) * width + region.left) * 3;
-    bytes.set(pixels.subarray(from, from + sourceStride), rowsAt + y * sourceStride);
-  }
   let at = tables;
   const [columnFirst = 0, columnWeights = 0, rowFirst = 0, rowWeights = 0] = words.map((table) => {
     const start = at;
@@ -163,23 +160,49 @@ export function resizeCubic(
     at += table.byteLength;
     return start;
   });
-  if (!sameWidth) {
-    const to = sameHeight ? output : middle;
-    across(
-      source,
-      sourceStride,
-      region.height,
-      to,
-      stride,
-      target.width,
-      columnFirst,
-      columnWeights,
-      columns.pairs,
-    );
+  // An axis that keeps its length is not filtered: its rows go straight to where the filter would have put them.
+  const sameWidth = region.width === target.width;
+  const sameHeight = region.height === target.height;
+  const [rowsAt, rowsStride] = sameWidth ? [middle, stride] : [source, sourceStride];
+  for (let top = 0; top < target.height; top += BAND) {
+    const height = Math.min(BAND, target.height - top);
+    const from = sameHeight ? top : (rows.first[top] ?? 0) / stride;
+    const last = sameHeight ? top + height : (rows.first[top + height - 1] ?? 0) / stride + taps;
+    const to = Math.min(region.height, last);
+    for (let y = from; y < to; y++) {
+      const pixel = ((region.top + y) * width + region.left) * 3;
+      bytes.set(pixels.subarray(pixel, pixel + sourceStride), rowsAt + (y - from) * rowsStride);
+    }
+    if (!sameWidth) {
+      const filled = Math.ceil((to - from) / 4) * 4;
+      across(
+        source,
+        sourceStride,
+        filled,
+        middle,
+        stride,
+        target.width,
+        columnFirst,
+        columnWeights,
+        columns.pairs,
+      );
+    }
+    if (sameHeight) {
+      for (let y = 0; y < height; y++) {
+        result.set(bytes.subarray(middle + y * stride, middle + y * stride + rowBytes), (top + y) * rowBytes);
+      }
+    } else {
+      // The table of first rows counts from the image's top, the band's rows from its own.
+      const above = middle - from * stride;
+      const weights = rowWeights + top * rows.pairs * 4;
+      down(above, stride, rowBytes, height, output, rowFirst + top * 4, weights, rows.pairs);
+      result.set(bytes.subarray(output, output + height * rowBytes), top * rowBytes);
+    }
   }
-  if (!sameHeight) down(middle, stride, target.height, output, rowFirst, rowWeights, rows.pairs);
-  result.set(bytes.subarray(output, output + stride * target.height));
 }
+
+/** Output rows done at a time: few enough that what the two filters pass on stays in the processor's cache. */
+const BAND = 32;
 
 function align(address: number): number {
   return Math.ceil(address / 16) * 16;

@@ -12,7 +12,10 @@ export const WEIGHT_BITS = 14;
 /** Pointers and strides are in bytes from the memory's start; `first` and `weights` point to 32-bit words. */
 export type ResizeLoops = {
   memory: WebAssembly.Memory;
-  /** Each row of `src` resized to `width` pixels; `first` holds byte offsets in the row. Writes one byte beyond the last row. */
+  /**
+   * Each row of `src` resized to `width` pixels; `first` holds byte offsets in the row. Four rows are done together: `rows` is a multiple
+   * of 4. Each row of `dst` is written one byte beyond its end.
+   */
   across(
     src: number,
     srcStride: number,
@@ -24,10 +27,11 @@ export type ResizeLoops = {
     weights: number,
     pairs: number,
   ): void;
-  /** `rows` output rows of `stride` bytes (a multiple of 8), each a weighted sum of rows of `src`; `first` holds byte offsets. */
+  /** `rows` output rows of `bytes` bytes (a multiple of 8), each a weighted sum of rows of `src`; `first` holds byte offsets. */
   down(
     src: number,
-    stride: number,
+    srcStride: number,
+    bytes: number,
     rows: number,
     dst: number,
     first: number,
@@ -79,6 +83,15 @@ const countdown = (counter: number, step: number, body: Code): Code => [
 const simd = (operation: number): number[] => [0xfd, ...unsigned(operation)];
 const loadBytes = (address: Code): Code => [address, simd(0x00), 0, 0];
 const loadWidened = (address: Code): Code => [address, simd(0x02), 0, 0];
+const storeLane = (address: Code, bytes: Code, lane: number): Code => [
+  address,
+  bytes,
+  simd(0x5a),
+  0,
+  0,
+  lane,
+];
+const storeEightBytes = (address: Code, bytes: Code): Code => [address, bytes, simd(0x5b), 0, 0, 0];
 const splat = (word: Code): Code => [word, simd(0x11)];
 const loadSplat = (address: Code, offset: number): Code => [address, simd(0x09), 2, offset];
 const shuffle = (a: Code, b: Code, lanes: number[]): Code => [a, b, simd(0x0d), lanes];
@@ -86,7 +99,8 @@ const zero: Code = [simd(0x0c), new Array<number>(16).fill(0)];
 const addDot = (sum: number, samples: Code, weights: Code): Code =>
   set(sum, [get(sum), samples, weights, simd(0xba), simd(0xae)]);
 const scaled = (sum: number): Code => [get(sum), constant(WEIGHT_BITS), simd(0xac)];
-const toBytes = (low: Code, high: Code): Code => [low, high, simd(0x85), zero, simd(0x66)];
+const narrowed = (low: Code, high: Code): Code => [low, high, simd(0x85)];
+const toBytes = (low: Code, high: Code): Code => [low, high, simd(0x66)];
 
 /** Of the bytes r0 g0 b0 r1 g1 b1 ..., taps `i` and `i + 1` as 16-bit pairs r r, g g, b b, 0 0; lane 16 is the first zero. */
 const pixelPair = (i: number): number[] =>
@@ -96,38 +110,55 @@ const INTERLEAVE_HIGH = INTERLEAVE_LOW.map((lane) => lane + 8);
 
 function across(): { parameters: number; locals: number[]; body: Code } {
   const [src, srcStride, rows, dst, dstStride, width, first, weights, pairs] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
-  const [x, pair, from, offset, weight, to, sum, samples] = [9, 10, 11, 12, 13, 14, 15, 16];
+  const [x, pair, offset, weight] = [9, 10, 11, 12];
+  const from = [13, 14, 15, 16] as const;
+  const to = [17, 18, 19, 20] as const;
+  const sums = [21, 22, 23, 24] as const;
+  const [samples, early, late] = [25, 26, 27];
+  const [s0, s1, s2, s3] = sums;
+  const four = (line: (row: 0 | 1 | 2 | 3) => Code): Code => [line(0), line(1), line(2), line(3)];
+  /** The four rows' addresses, from the first one's. */
+  const rowsBelow = (pointers: readonly number[], start: Code, stride: number): Code =>
+    pointers.map((pointer, row) =>
+      set(pointer, row === 0 ? start : add(get(pointers[row - 1] ?? 0), get(stride))),
+    );
   const pixel: Code = [
-    set(sum, splat(constant(ROUND))),
-    set(from, add(get(src), loadWord(get(offset)))),
+    set(s0, splat(constant(ROUND))),
+    [set(s1, get(s0)), set(s2, get(s0)), set(s3, get(s0))],
+    rowsBelow(from, add(get(src), loadWord(get(offset))), srcStride),
     set(pair, get(pairs)),
     countdown(pair, 2, [
-      set(samples, loadBytes(get(from))),
-      addDot(sum, shuffle(get(samples), zero, pixelPair(0)), loadSplat(get(weight), 0)),
-      addDot(sum, shuffle(get(samples), zero, pixelPair(2)), loadSplat(get(weight), 4)),
-      advance(from, constant(12)),
+      set(early, loadSplat(get(weight), 0)),
+      set(late, loadSplat(get(weight), 4)),
+      four((row) => [
+        set(samples, loadBytes(get(from[row]))),
+        addDot(sums[row], shuffle(get(samples), zero, pixelPair(0)), get(early)),
+        addDot(sums[row], shuffle(get(samples), zero, pixelPair(2)), get(late)),
+        advance(from[row], constant(12)),
+      ]),
       advance(weight, constant(8)),
     ]),
+    set(samples, toBytes(narrowed(scaled(s0), scaled(s1)), narrowed(scaled(s2), scaled(s3)))),
     // Four bytes are stored for three: the fourth is overwritten by the next pixel.
-    [get(to), toBytes(scaled(sum), zero), simd(0x5a), 0, 0, 0],
-    advance(to, constant(3)),
+    four((row) => [storeLane(get(to[row]), get(samples), row), advance(to[row], constant(3))]),
     advance(offset, constant(4)),
   ];
-  const row: Code = [
-    set(to, get(dst)),
+  const fourRows: Code = [
+    rowsBelow(to, get(dst), dstStride),
     set(offset, get(first)),
     set(weight, get(weights)),
     set(x, get(width)),
     countdown(x, 1, pixel),
-    advance(src, get(srcStride)),
-    advance(dst, get(dstStride)),
+    advance(src, multiply(get(srcStride), constant(4))),
+    advance(dst, multiply(get(dstStride), constant(4))),
   ];
-  return { parameters: 9, locals: [I32, I32, I32, I32, I32, I32, V128, V128], body: countdown(rows, 1, row) };
+  const locals = [...new Array<number>(12).fill(I32), ...new Array<number>(7).fill(V128)];
+  return { parameters: 9, locals, body: countdown(rows, 4, fourRows) };
 }
 
 function down(): { parameters: number; locals: number[]; body: Code } {
-  const [src, stride, rows, dst, first, weights, pairs] = [0, 1, 2, 3, 4, 5, 6];
-  const [left, column, pair, from, weight, low, high, a, b] = [7, 8, 9, 10, 11, 12, 13, 14, 15];
+  const [src, stride, bytes, rows, dst, first, weights, pairs] = [0, 1, 2, 3, 4, 5, 6, 7];
+  const [left, column, pair, from, weight, low, high, a, b] = [8, 9, 10, 11, 12, 13, 14, 15, 16];
   const eightBytes: Code = [
     set(low, splat(constant(ROUND))),
     set(high, get(low)),
@@ -142,19 +173,19 @@ function down(): { parameters: number; locals: number[]; body: Code } {
       advance(from, multiply(get(stride), constant(2))),
       advance(weight, constant(4)),
     ]),
-    [get(dst), toBytes(scaled(low), scaled(high)), simd(0x5b), 0, 0, 0],
+    storeEightBytes(get(dst), toBytes(narrowed(scaled(low), scaled(high)), zero)),
     advance(dst, constant(8)),
     advance(column, constant(8)),
   ];
   const row: Code = [
-    set(left, get(stride)),
+    set(left, get(bytes)),
     set(column, get(src)),
     countdown(left, 8, eightBytes),
     advance(first, constant(4)),
     advance(weights, multiply(get(pairs), constant(4))),
   ];
   return {
-    parameters: 7,
+    parameters: 8,
     locals: [I32, I32, I32, I32, I32, V128, V128, V128, V128],
     body: countdown(rows, 1, row),
   };

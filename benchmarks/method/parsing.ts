@@ -22,19 +22,19 @@ const HOSTILE: Record<string, string> = {
   prose: 'the "red" car isn\'t in the [upper] left {corner}, ',
 };
 
-/** Milliseconds to parse one megabyte of each hostile text: the median of five runs. */
-export function timeHostileTexts(): { name: string; milliseconds: number }[] {
+/** Milliseconds to parse one megabyte of each hostile text: the first time, and the best of nine, which leaves other processes out. */
+export function timeHostileTexts(): { name: string; first: number; best: number }[] {
   return Object.entries(HOSTILE).map(([name, piece]) => {
     // Text as it comes from a server: one flat run of characters, not the tree that repeat makes.
     const text = Buffer.from(
       piece.repeat(Math.ceil(1_000_000 / piece.length)).slice(0, 1_000_000),
     ).toString();
-    const times = Array.from({ length: 5 }, () => {
+    const times = Array.from({ length: 9 }, () => {
       const start = performance.now();
       parseBoxes(text, IMAGE);
       return performance.now() - start;
     });
-    return { name, milliseconds: times.sort((a, b) => a - b)[2] ?? Number.NaN };
+    return { name, first: times[0] ?? Number.NaN, best: Math.min(...times) };
   });
 }
 

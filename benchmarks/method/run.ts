@@ -7,7 +7,7 @@ import { fuzzParser, timeHostileTexts } from './parsing.ts';
 const { values } = parseArgs({
   options: {
     cases: { type: 'string', default: '1000000' },
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '5' },
     python: { type: 'string', default: path.join(import.meta.dirname, '../../.venv/bin/python') },
     only: { type: 'string' },
   },
@@ -55,9 +55,12 @@ if (values.only !== 'parsing') {
 if (values.only !== 'images') {
   console.log('\nParsing 1 MB of hostile text');
   const times = timeHostileTexts();
-  for (const { name, milliseconds } of times)
-    console.log(`  ${name.padEnd(20)} ${milliseconds.toFixed(1)} ms`);
-  const worst = Math.max(...times.map(({ milliseconds }) => milliseconds));
+  for (const { name, first, best } of times) {
+    console.log(
+      `  ${name.padEnd(20)} ${best.toFixed(1).padStart(5)} ms   (first time ${first.toFixed(1)} ms)`,
+    );
+  }
+  const worst = Math.max(...times.map(({ best }) => best));
   target(`at most ${worst.toFixed(1)} ms, under 50`, worst < 50);
 
   const cases = Number(values.cases);
