@@ -109,7 +109,7 @@ async function predict(
     return { ...row, perceiver_text: null, boxes: [], text, extracted_answer: answer, correct, metrics: {} };
   }
   const perceiverText = await roles.perceive(sample);
-  const { boxes, metrics } = perceptionMetrics(sample, perceiverText);
+  const { boxes, metrics } = perceptionMetrics(sample, perceiverText, roles.imageRules);
   const text = await roles.reason(sample, await roles.evidence(sample, perceiverText));
   const { answer, correct } = verdict(study.extractor, sample, text);
   return {

@@ -3,6 +3,7 @@
 import { type ExtractorName, extractAnswer, isCorrect } from '../method/answers.ts';
 import { type Box, parseBoxes } from '../method/boxes.ts';
 import { boxDynamics } from '../method/dynamics.ts';
+import type { ImageRules } from '../method/image-rules.ts';
 import type { Sample } from '../store/samples.ts';
 
 /** A sample's ground-truth boxes with labels. */
@@ -17,12 +18,12 @@ export function truthBoxes(sample: Sample): Box[] {
 }
 
 /** Box metrics of a perceiver's text against the sample's ground truth. */
-export function perceptionMetrics(sample: Sample, perceiverText: string) {
+export function perceptionMetrics(sample: Sample, perceiverText: string, rules: ImageRules) {
   const { boxes, dropped } = parseBoxes(perceiverText, sample);
   return {
     boxes,
     dropped,
-    metrics: { ...boxDynamics(boxes, truthBoxes(sample), sample), boxes_dropped: dropped.length },
+    metrics: { ...boxDynamics(boxes, truthBoxes(sample), sample, rules), boxes_dropped: dropped.length },
   };
 }
 

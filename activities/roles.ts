@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import OpenAI from 'openai';
 import { z } from 'zod';
 import { type Box, parseBoxes } from '../method/boxes.ts';
-import { decodeImage, type ImageRules, prepareEvidence, prepareWhole } from '../method/images.ts';
+import { DecodedImages } from '../method/decoded-images.ts';
+import { type ImageRules, prepareEvidence, prepareWhole } from '../method/images.ts';
 import { type PROMPT_SETS, renderPrompt } from '../method/prompts.ts';
 import { readJson } from '../store/files.ts';
 import type { Sample } from '../store/samples.ts';
@@ -49,9 +50,15 @@ export function renderRole(
 /** The three roles over one endpoint. Greedy decoding (temperature 0), as the paper evaluates. */
 export class Roles {
   readonly #options: RoleOptions;
+  readonly #decoded = new DecodedImages();
 
   constructor(options: RoleOptions) {
     this.#options = options;
+  }
+
+  /** The rules by which images are annotated, cropped and resized. */
+  get imageRules(): ImageRules {
+    return this.#options.imageRules;
   }
 
   /** Boxes in the perceiver's own words. Throws {@link RoleUnavailableError}. */
@@ -86,7 +93,7 @@ export class Roles {
   }
 
   async #decode(sample: Sample) {
-    return decodeImage(await readFile(sample.image), this.#options.imageRules);
+    return this.#decoded.get(sample.image, this.#options.imageRules, () => readFile(sample.image));
   }
 
   async #ask(prompt: { system: string; user: string }, images: Buffer[], maxTokens: number): Promise<string> {

@@ -102,7 +102,7 @@ export class Judge {
   async #compute(key: string, sample: Sample, text: string): Promise<Judgement> {
     const { role, roles, extractor, perceptions } = this.#options;
     if (role === 'perceiver') {
-      const { boxes, metrics } = perceptionMetrics(sample, text);
+      const { boxes, metrics } = perceptionMetrics(sample, text, roles.imageRules);
       const reasonerText = await roles.reason(sample, await roles.evidence(sample, text));
       const { answer, correct } = verdict(extractor, sample, reasonerText);
       const reward = perceiverReward({ boxes, verdict: { status: 'judged', correct } });
@@ -119,7 +119,11 @@ export class Judge {
         correct,
       };
     }
-    const { boxes, metrics } = perceptionMetrics(sample, perceptions.get(sample.sample_id)?.text ?? '');
+    const { boxes, metrics } = perceptionMetrics(
+      sample,
+      perceptions.get(sample.sample_id)?.text ?? '',
+      roles.imageRules,
+    );
     const { answer, correct } = verdict(extractor, sample, text);
     const reward = reasonerReward({ status: 'judged', correct });
     if (reward.status !== 'scored') throw new Error(reward.reason);

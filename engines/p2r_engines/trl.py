@@ -110,6 +110,8 @@ def _build_trainer(job: Job, judge: Judge) -> GRPOTrainer:
         max_grad_norm=h.grad_clip,
         beta=h.kl_loss_coef,
         epsilon=h.clip_ratio,
+        # TRL's default weights the KL term by the importance ratio; Equation 5 and veRL do not.
+        use_bias_correction_kl=False,
         temperature=h.temperature,
         # Sum over tokens divided by the tokens of the whole batch: veRL's token-mean.
         loss_type="dapo",
