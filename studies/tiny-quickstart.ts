@@ -37,6 +37,6 @@ export default defineStudy({
     questions_per_scene: 3,
     perceiver_max_tokens: 100,
     reasoner_max_tokens: 60,
-    concurrency: 16,
+    concurrency: 32,
   },
 });

@@ -19,7 +19,8 @@ from .rewards import Completion, Judgement, RewardClient
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from trl import GRPOTrainer
+
+    from .packed_trainer import PackedGRPOTrainer
 
 # Files that say how images and text become tokens. TRL re-saves them in another layout; the checkpoint keeps the original bytes, so
 # that every server sees the same pixel budget and template.
@@ -76,11 +77,13 @@ def _load_dataset(job: Job) -> Dataset:
     return rows.cast_column("images", List(Image(mode="RGB")))
 
 
-def _build_trainer(job: Job, judge: Judge) -> GRPOTrainer:
+def _build_trainer(job: Job, judge: Judge) -> PackedGRPOTrainer:
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig
+
+    from .packed_trainer import PackedGRPOTrainer
 
     torch.set_num_threads(job.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -126,25 +129,20 @@ def _build_trainer(job: Job, judge: Judge) -> GRPOTrainer:
         dataloader_pin_memory=False,
         remove_unused_columns=False,
     )
-    trainer = GRPOTrainer(
+    trainer = PackedGRPOTrainer(
         model=model,
         reward_funcs=judge,
         args=arguments,
         train_dataset=_load_dataset(job),
         processing_class=processor,
     )
-    if trainer.ref_model is not None:
-        _share_image_features(trainer.accelerator.unwrap_model(trainer.ref_model))
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
 
 
 def _share_image_features(model: Any) -> None:
-    """Runs the vision tower once per distinct image of a batch: the G rollouts of a prompt show the same one.
-
-    Features and gradients are the same sums as before, added in another order.
-    """
+    """Runs the vision tower once per distinct image when generating: the G rollouts of a prompt show the same one."""
     import torch
 
     inner = model.model
@@ -177,7 +175,7 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
     metrics = MetricsWriter(job, lease)
 
     class Recorder(TrainerCallback):
-        trainer: GRPOTrainer
+        trainer: PackedGRPOTrainer
         started = 0.0
         committed = last
 
@@ -207,7 +205,9 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
                     "clipped_completions": logs.get("completions/clipped_ratio"),
                     "zero_variance_groups": logs.get("frac_reward_zero_std"),
                     "step_seconds": seconds,
+                    "generate_seconds": self.trainer.generate_seconds,
                     "reward_seconds": judge.seconds,
+                    "update_seconds": seconds - self.trainer.generate_seconds - judge.seconds,
                 },
             )
 
@@ -237,7 +237,7 @@ def _advantages(job: Job, judgements: list[Judgement]) -> list[float]:
     return out
 
 
-def _save(trainer: GRPOTrainer, job: Job, directory: Path) -> None:
+def _save(trainer: PackedGRPOTrainer, job: Job, directory: Path) -> None:
     """Fills a directory with weights and everything a bit-exact resume needs."""
     staging = Path(trainer.args.output_dir)
     shutil.rmtree(staging, ignore_errors=True)
@@ -285,7 +285,7 @@ def run(job: Job) -> Exit:
     return Exit.DONE if recorder.committed >= total else Exit.STOPPED
 
 
-def _commit_after_each_save_point(trainer: GRPOTrainer, recorder: Any, job: Job, stop: list[int]) -> None:
+def _commit_after_each_save_point(trainer: PackedGRPOTrainer, recorder: Any, job: Job, stop: list[int]) -> None:
     """Commits where Trainer itself would save: after the optimiser step and its log."""
     original = trainer._maybe_log_save_evaluate
     h = job.hyperparameters
