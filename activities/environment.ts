@@ -23,9 +23,11 @@ export const PYTHON_ENV: Record<string, string> = {
   MALLOC_TOP_PAD_: '67108864',
 };
 
-/** Directory of a model reference: given, or the phase's checkpoint. */
+/** Directory of a model reference: given (relative to the project), or the phase's checkpoint. */
 export function modelDirectory(store: Store, model: ModelRef): string {
-  return model.kind === 'directory' ? model.directory : store.checkpoint(model.phase, model.step);
+  return model.kind === 'directory'
+    ? path.resolve(PROJECT, model.directory)
+    : store.checkpoint(model.phase, model.step);
 }
 
 /** Whether the Python environment is installed. */

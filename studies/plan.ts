@@ -17,19 +17,14 @@ function scenes(split: ScenesPlan['split'], count: number, questions: number, se
   return { key: contentKey('needle', spec), split, count, questions, seed };
 }
 
-/** Resolves a study. `baseKey` is the content key of the base model's directory, `modelDirectory` its absolute path. */
-export function planExperiment(
-  study: Study,
-  experiment: string,
-  baseKey: string,
-  modelDirectory: string,
-): ExperimentPlan {
+/** Resolves a study. `baseKey` is the content key of the base model's directory. */
+export function planExperiment(study: Study, experiment: string, baseKey: string): ExperimentPlan {
   const judging = {
     prompts: promptSetKey(study.prompt_set),
     images: imageRulesKey(IMAGE_RULES[study.image_rules]),
     extractor: study.extractor,
   };
-  const base: ModelRef = { kind: 'directory', directory: modelDirectory, key: baseKey, name: 'base' };
+  const base: ModelRef = { kind: 'directory', directory: study.model, key: baseKey, name: 'base' };
   const heldOut = scenes('held-out', study.evaluation.scenes, study.evaluation.questions_per_scene, 0);
 
   const evaluate = (model: ModelRef, after: string | null): EvaluationPlan => {

@@ -169,7 +169,7 @@ test('wrong input gets one sentence and exit code 2', async () => {
   expect(other.stderr).toContain('There is no experiment "nothing"');
 });
 
-test('a killed worker and a killed trainer lose nothing: the final weights are those of the undisturbed run', async () => {
+test('a killed worker, model server and trainer lose nothing: the final weights are those of the undisturbed run', async () => {
   const disturbed = mkdtempSync(path.join(os.tmpdir(), 'p2r-disturbed-'));
   const other = openStore(disturbed);
   const environment = { ...process.env, P2R_HOME: disturbed };
@@ -188,6 +188,8 @@ test('a killed worker and a killed trainer lose nothing: the final weights are t
     if (perceiver === undefined || reasoner === undefined) throw new Error('the plan has no phases');
     await until(async () => ((await readPhaseMetrics(other, perceiver.key)).length >= 1 ? true : null));
     process.kill((await readServices(other))?.children.worker?.pid ?? 0, 'SIGKILL');
+    const server = path.join(other.phase(perceiver.key), 'services', 'model.process.json');
+    process.kill(-(JSON.parse(await readFile(server, 'utf8')) as { pid: number }).pid, 'SIGKILL');
     const trainer = await until(async () => {
       const file = path.join(other.attempt(reasoner.key, 1), 'process.json');
       return existsSync(file) ? (JSON.parse(await readFile(file, 'utf8')) as { pid: number }) : null;

@@ -54,7 +54,7 @@ export async function resolvePlan(
     throw new UserError(
       `Less than 2 GB are free where ${store.home} lies: free some, or set P2R_HOME to another disk.`,
     );
-  return planExperiment(study, name ?? `${study.name}-seed${study.seed}`, key, directory);
+  return planExperiment(study, name ?? `${study.name}-seed${study.seed}`, key);
 }
 
 function toRecord(plan: ExperimentPlan): ExperimentRecord {
@@ -121,7 +121,7 @@ export async function startExperiment(store: Store, plan: ExperimentPlan): Promi
   }
 }
 
-/** Follows a run until it ends; calls `show` after each look. Rejects when `signal` aborts. */
+/** Follows a run until it ends; calls `show` after each look. Rejects when `signal` aborts, or with a UserError when the services stop. */
 export async function follow(
   store: Store,
   record: ExperimentRecord,
@@ -132,6 +132,15 @@ export async function follow(
     const progress = await readProgress(store, record);
     show(progress);
     if (progress.state !== 'running' && progress.state !== 'waiting') return progress;
+    if (
+      !process.env.TEMPORAL_ADDRESS &&
+      !process.env.TEMPORAL_PROFILE &&
+      (await runningServices(store)) === null
+    )
+      throw new UserError(
+        `The services were stopped while ${record.experiment} was running; go on with: npx p2r up && npx p2r watch ${record.experiment}`,
+        EXIT.unavailable,
+      );
     await sleep(500, undefined, { signal });
   }
 }

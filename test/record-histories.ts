@@ -1,0 +1,28 @@
+/**
+ * Records the histories of a finished experiment for the replay test:
+ * `node test/record-histories.ts EXPERIMENT VERSION` (the services must be up).
+ */
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { connectClient } from '../cli/commands/experiments.ts';
+import { openStore } from '../store/layout.ts';
+
+const [experiment, version] = process.argv.slice(2);
+if (experiment === undefined || version === undefined)
+  throw new Error('Usage: record-histories.ts EXPERIMENT VERSION');
+const store = openStore(process.env.P2R_HOME ?? path.resolve(import.meta.dirname, '..', '.p2r'));
+const client = await connectClient(store);
+for await (const { workflowId, runId, type } of client.workflow.list({
+  query: `P2rExperiment = "${experiment}"`,
+})) {
+  const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+  const name = `${type}-${version}-${workflowId.replace(`${experiment}/`, '').replaceAll('/', '-')}.json`;
+  // A recorded history must not name the machine it was made on.
+  const text = JSON.stringify(JSON.parse(historyToJSON(history)), null, 1).replaceAll(
+    /"identity": "[^"]*"/g,
+    '"identity": "worker"',
+  );
+  await writeFile(path.join(import.meta.dirname, 'histories', name), `${text}\n`);
+}
+await client.connection.close();
