@@ -47,7 +47,7 @@ export type JudgeOptions = {
   /** Box metrics of the reasoner phase's fixed evidence, by sample id. */
   perceptions: Map<string, { text: string }>;
   extractor: ExtractorName;
-  roles: Roles;
+  roles: Pick<Roles, 'evidence' | 'imageRules' | 'reason'>;
   file: string;
   concurrency: number;
 };

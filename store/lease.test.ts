@@ -1,0 +1,15 @@
+import { mkdtempSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { readJson } from './files.ts';
+import { openStore } from './layout.ts';
+import { Lease, leaseFile, takeLease } from './lease.ts';
+
+test('every taking gives a larger token, and the file holds the last', async () => {
+  const store = openStore(mkdtempSync(path.join(os.tmpdir(), 'p2r-lease-')));
+  const first = await takeLease(store, 'perceiver-1', 'attempt 1');
+  const second = await takeLease(store, 'perceiver-1', 'attempt 2');
+  expect([first.token, second.token]).toEqual([1, 2]);
+  expect(await readJson(leaseFile(store, 'perceiver-1'), Lease)).toEqual(second);
+});
