@@ -20,8 +20,8 @@ for await (const { workflowId, runId, type } of client.workflow.list({
   const name = `${type}-${version}-${workflowId.replace(`${experiment}/`, '').replaceAll('/', '-')}.json`;
   // A recorded history must not name the machine it was made on.
   const text = JSON.stringify(JSON.parse(historyToJSON(history)), null, 1).replaceAll(
-    /"identity": "[^"]*"/g,
-    '"identity": "worker"',
+    /\d+@[\w.-]+/g,
+    '1@worker',
   );
   await writeFile(path.join(import.meta.dirname, 'histories', name), `${text}\n`);
 }
