@@ -34,7 +34,7 @@ export function createDatasetActivities(store: Store) {
       using _beat = beating(() => ({ scenes: scenes.key }));
       await mkdir(path.dirname(directory), { recursive: true });
       const { split, count, questions, seed } = scenes;
-      const args = { out: directory, split, count, seed, questions };
+      const args = { out: directory, split, count, seed, questions, kinds: scenes.kinds.join(',') };
       await run(
         PYTHON,
         [

@@ -7,14 +7,20 @@ import { IMAGE_RULES, imageRulesKey } from '../method/images.ts';
 import { promptSetKey } from '../method/prompts.ts';
 import { contentKey } from '../store/keys.ts';
 import type { EvaluationPlan, ExperimentPlan, ModelRef, PhasePlan, ScenesPlan } from '../workflows/types.ts';
-import type { Study } from './study.ts';
+import { QuestionKind, type Study } from './study.ts';
 
 /** Raised when a change to an engine or to the reward path makes earlier results incomparable. */
 const ENGINE_VERSION = 1;
 
-function scenes(split: ScenesPlan['split'], count: number, questions: number, seed: number): ScenesPlan {
-  const spec = { generator: 'needle@1', split, count, questions, seed };
-  return { key: contentKey('needle', spec), split, count, questions, seed };
+function scenes(
+  split: ScenesPlan['split'],
+  count: number,
+  questions: number,
+  kinds: QuestionKind[],
+  seed: number,
+): ScenesPlan {
+  const spec = { split, count, questions, kinds, seed };
+  return { key: contentKey('needle', { generator: 'needle@1', ...spec }), ...spec };
 }
 
 /** Resolves a study. `baseKey` is the content key of the base model's directory. */
@@ -25,7 +31,13 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
     extractor: study.extractor,
   };
   const base: ModelRef = { kind: 'directory', directory: study.model, key: baseKey, name: 'base' };
-  const heldOut = scenes('held-out', study.evaluation.scenes, study.evaluation.questions_per_scene, 0);
+  const heldOut = scenes(
+    'held-out',
+    study.evaluation.scenes,
+    study.evaluation.questions_per_scene,
+    [...QuestionKind.options],
+    0,
+  );
 
   const evaluate = (model: ModelRef, after: string | null): EvaluationPlan => {
     const strategies = after === null ? (['direct', 'p2r'] as const) : (['p2r'] as const);
@@ -57,6 +69,7 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
         'train',
         hyperparameters.train_batch_size * hyperparameters.total_steps,
         1,
+        study.questions[role],
         study.seed * 1000 + iteration * 10 + (role === 'perceiver' ? 0 : 1),
       );
       const key = contentKey(role, {

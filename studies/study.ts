@@ -36,6 +36,10 @@ export const Serving = z.discriminatedUnion('kind', [
 ]);
 export type Serving = z.infer<typeof Serving>;
 
+/** Kinds of needle questions: one object's letter, whether two letters are the same, where one object lies from another. */
+export const QuestionKind = z.enum(['letter', 'same', 'spatial']);
+export type QuestionKind = z.infer<typeof QuestionKind>;
+
 /** A study: everything that decides the result, and nothing else. */
 export const Study = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,60}$/, 'use lower-case letters, digits and "-"'),
@@ -53,6 +57,9 @@ export const Study = z.strictObject({
     dtype: z.enum(['float32', 'bfloat16']),
     threads: z.int().min(1).max(256),
   }),
+  questions: z
+    .strictObject({ perceiver: z.array(QuestionKind).min(1), reasoner: z.array(QuestionKind).min(1) })
+    .describe('kinds that each role trains on; evaluation asks all'),
   perceiver: Hyperparameters,
   reasoner: Hyperparameters,
   evaluation: z.strictObject({

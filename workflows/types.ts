@@ -1,14 +1,20 @@
 /** What travels through Temporal: ids, keys and small plans; never a metric, an image or a sample. */
-import type { Hyperparameters, Study } from '../studies/study.ts';
+import type { Hyperparameters, QuestionKind, Study } from '../studies/study.ts';
 
 /** A model: a directory that is there, or the last checkpoint of a phase. `key` names its weights, `name` is for people. */
 export type ModelRef =
   | { kind: 'directory'; directory: string; key: string; name: string }
   | { kind: 'phase'; phase: string; step: number; key: string; name: string };
 
-/** A needle-scene dataset: `count` scenes with `questions` questions each. */
+/** A needle-scene dataset: `count` scenes with `questions` questions each, of these kinds in turn. */
 export type ScenesPlan = {
   key: string;
+  split: 'train' | 'held-out';
+  count: number;
+  questions: number;
+  kinds: QuestionKind[];
+  seed: number;
+};
   split: 'train' | 'held-out';
   count: number;
   questions: number;

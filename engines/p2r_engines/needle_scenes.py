@@ -168,7 +168,7 @@ def ask(kind: str, needles: list[Needle], rng: random.Random) -> Question:
     return Question(kind, text + lettered, options, "ABCD"[options.index(right)], targets)
 
 
-def write_dataset(out: Path, split: str, count: int, seed: int, questions: int) -> None:
+def write_dataset(out: Path, split: str, count: int, seed: int, questions: int, kinds: list[str] = KINDS) -> None:
     """Writes `count` scenes as out/images/*.jpg and out/rows.jsonl; the directory appears whole or not at all."""
     if out.exists():
         raise FileExistsError(f"{out} exists already")
@@ -190,7 +190,7 @@ def write_dataset(out: Path, split: str, count: int, seed: int, questions: int) 
                 file.flush()
                 os.fsync(file.fileno())
             for turn in range(questions):
-                question = ask(KINDS[(index + turn) % len(KINDS)], needles, rng)
+                question = ask(kinds[(index + turn) % len(kinds)], needles, rng)
                 rows.append(
                     {
                         "sample_id": f"needle-{split}-{seed}-{index}-{turn}",
@@ -230,9 +230,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, required=True, help="scenes")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--questions", type=int, default=1, help="questions a scene, kinds in turn (1 to 3)")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="kinds of questions, with commas between")
     arguments = parser.parse_args()
+    kinds = arguments.kinds.split(",")
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        parser.error(f"--kinds: {unknown[0]!r} is none of {', '.join(KINDS)}")
     cv2.setNumThreads(1)
-    write_dataset(arguments.out, arguments.split, arguments.count, arguments.seed, arguments.questions)
+    write_dataset(arguments.out, arguments.split, arguments.count, arguments.seed, arguments.questions, kinds)
 
 
 if __name__ == "__main__":

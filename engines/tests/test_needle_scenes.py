@@ -50,3 +50,9 @@ def test_letters_are_drawn() -> None:
     x1, y1, x2, y2 = needle.box
     patch = image[y1:y2, x1:x2].reshape(-1, 3)
     assert len({tuple(pixel) for pixel in patch}) > 20
+
+
+def test_only_the_wanted_kinds_are_asked(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "a", "train", count=2, seed=5, questions=2, kinds=["letter"])
+    rows = [json.loads(line) for line in (tmp_path / "a" / "rows.jsonl").read_text().splitlines()]
+    assert [row["kind"] for row in rows] == ["letter"] * 4
