@@ -15,11 +15,6 @@ export type ScenesPlan = {
   kinds: QuestionKind[];
   seed: number;
 };
-  split: 'train' | 'held-out';
-  count: number;
-  questions: number;
-  seed: number;
-};
 
 /** One training phase: `role` learns from `start` while `frozen` plays the other role (Algorithm 1 of the paper). */
 export type PhasePlan = {
