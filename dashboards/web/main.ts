@@ -57,7 +57,8 @@ function layout(title: string, curves: Curves): object {
     hovermode: 'x',
     uirevision: 'keep',
     xaxis: {
-      title: { text: 'step' },
+      title: { text: 'step', standoff: 8, font: { size: 12 } },
+      automargin: true,
       gridcolor: grid,
       zeroline: false,
       range: [-0.5, Math.max(1, curves.phases.at(-1)?.to ?? 1) + 0.5],
@@ -138,7 +139,17 @@ function draw(curves: Curves, charts: Map<string, HTMLElement>): void {
       data,
       {
         ...layout(TITLES[name] ?? name, curves),
-        ...(name === 'accuracy' && { showlegend: true, legend: { orientation: 'h', x: 0, y: 0 } }),
+        ...(name === 'accuracy' && {
+          showlegend: true,
+          legend: {
+            orientation: 'h',
+            x: 1,
+            xanchor: 'right',
+            y: 0.04,
+            yanchor: 'bottom',
+            bgcolor: 'rgba(0,0,0,0)',
+          },
+        }),
       },
       config,
     );
