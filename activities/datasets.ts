@@ -154,6 +154,7 @@ async function writePhaseRecord(store: Store, study: Study, phase: PhasePlan): P
       study: study.name,
       seed: study.seed,
       engine: study.engine,
+      serving: study.serving,
       hyperparameters: phase.hyperparameters,
       scenes: phase.scenes,
     },

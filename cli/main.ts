@@ -3,23 +3,26 @@ import path from 'node:path';
 import { Command, CommanderError } from 'commander';
 import logUpdate from 'log-update';
 import { PROJECT } from '../activities/environment.ts';
-import { listExperiments } from '../store/experiments.ts';
+import { type ExperimentRecord, listExperiments } from '../store/experiments.ts';
 import { CorruptFileError } from '../store/files.ts';
 import { InvalidIdError, openStore, type Store } from '../store/layout.ts';
 import { ModelInvalidError } from '../store/models.ts';
+import { readProgress } from '../store/progress.ts';
 import { loadStudy, StudyNotFoundError } from '../studies/index.ts';
+import { OverridesInvalidError } from '../studies/overrides.ts';
+import { PhaseUnknownError } from '../studies/revisions.ts';
 import { parseStudy, type Study, StudyInvalidError } from '../studies/study.ts';
 import { diagnose } from './commands/doctor.ts';
 import {
   follow,
   progressDisplay,
   requireExperiment,
-  resolvePlan,
+  resolveStudy,
   startExperiment,
   stopExperiment,
 } from './commands/experiments.ts';
+import { addDecisionCommands } from './decision-commands.ts';
 import { EXIT, UserError } from './errors.ts';
-import { readProgress } from './progress.ts';
 import { ensurePython } from './python-environment.ts';
 import { progressLines, resultRows, resultTable } from './render.ts';
 import { down, runningServices, up } from './services/control.ts';
@@ -49,9 +52,12 @@ async function runStudy(
   name: string | undefined,
   options: Json & { detach?: boolean },
 ): Promise<void> {
-  const plan = await resolvePlan(store, study, name);
+  const wanted = await resolveStudy(store, study, name);
   await withServices();
-  const record = await startExperiment(store, plan);
+  await followToEnd(await startExperiment(store, wanted), options);
+}
+
+async function followToEnd(record: ExperimentRecord, options: Json & { detach?: boolean }): Promise<void> {
   if (options.detach) {
     if (options.json) printJson({ experiment: record.experiment });
     else print(`${record.experiment} is running; follow it with: npx p2r watch ${record.experiment}`);
@@ -98,10 +104,18 @@ async function report(
     print(`Run          ${store.run(experiment)}`);
     for (const phase of record.phases)
       print(`${phase.id.padEnd(24)} ${store.checkpoint(phase.key, phase.total_steps)}`);
+  } else if (state === 'waiting') {
+    const { steps } = await readProgress(store, record);
+    const phase = steps.find((step) => step.state === 'waiting')?.id ?? '';
+    print(`${phase} waits for a decision: ${message ?? 'it failed'}`);
+    print(`  npx p2r retry ${experiment} ${phase} [--set lr=5e-5] [--from step-N]`);
+    print(`  npx p2r skip ${experiment} ${phase} [--keep]`);
+    print(`  npx p2r abort ${experiment} ${phase}`);
   } else {
     print(`${experiment} ${state}: ${message ?? 'see the Temporal UI'}`);
   }
-  if (state !== 'completed') process.exitCode = EXIT.failed;
+  if (state === 'waiting' || state === 'paused') process.exitCode = EXIT.waiting;
+  else if (state !== 'completed') process.exitCode = EXIT.failed;
 }
 
 program
@@ -135,7 +149,7 @@ program
           experiment: record.experiment,
           study: record.study,
           state,
-          done: steps.filter((step) => step.state === 'completed' || step.state === 'reused').length,
+          done: steps.filter((step) => ['completed', 'reused', 'skipped'].includes(step.state)).length,
           of: steps.length,
           created_at: record.created_at,
         };
@@ -151,6 +165,8 @@ program
   });
 
 const names = async () => (await listExperiments(store)).map((record) => record.experiment);
+
+addDecisionCommands(program, { store, print, printJson, names, withServices, followToEnd });
 
 program
   .command('status')
@@ -254,6 +270,8 @@ try {
     error instanceof StudyNotFoundError ||
     error instanceof ModelInvalidError ||
     error instanceof InvalidIdError ||
+    error instanceof OverridesInvalidError ||
+    error instanceof PhaseUnknownError ||
     error instanceof CorruptFileError
   ) {
     say(`p2r: ${error.message}`);

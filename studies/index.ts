@@ -5,7 +5,14 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseStudy, type Study } from './study.ts';
 
-const NOT_STUDIES = new Set(['study.ts', 'index.ts', 'plan.ts']);
+const NOT_STUDIES = new Set([
+  'acceptance.ts',
+  'index.ts',
+  'overrides.ts',
+  'plan.ts',
+  'revisions.ts',
+  'study.ts',
+]);
 
 /** No study of that name or path. */
 export class StudyNotFoundError extends Error {

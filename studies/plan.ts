@@ -5,9 +5,11 @@
 
 import { IMAGE_RULES, imageRulesKey } from '../method/images.ts';
 import { promptSetKey } from '../method/prompts.ts';
+import type { CheckpointRef, PhaseDecision } from '../store/experiments.ts';
 import { contentKey } from '../store/keys.ts';
 import type { EvaluationPlan, ExperimentPlan, ModelRef, PhasePlan, ScenesPlan } from '../workflows/types.ts';
-import { QuestionKind, type Study } from './study.ts';
+import { OverridesInvalidError, parseOverrides } from './overrides.ts';
+import { batchProblems, type Hyperparameters, QuestionKind, type Study } from './study.ts';
 
 /** Raised when a change to an engine or to the reward path makes earlier results incomparable. */
 const ENGINE_VERSION = 1;
@@ -23,8 +25,33 @@ function scenes(
   return { key: contentKey('needle', { generator: 'needle@1', ...spec }), ...spec };
 }
 
-/** Resolves a study. `baseKey` is the content key of the base model's directory. */
-export function planExperiment(study: Study, experiment: string, baseKey: string): ExperimentPlan {
+/** Id of the evaluation that follows a phase; of the base where `after` is null. */
+function evaluationId(after: string | null): string {
+  return `evaluation/${after === null ? 'base' : after.replace('/', '-')}`;
+}
+
+/** Key of the weights in a checkpoint: the phase's own key at its last step. */
+function checkpointKey({ phase, step }: CheckpointRef, last: number): string {
+  return step === last ? phase : contentKey('checkpoint', { phase, step });
+}
+
+function decided(id: string, base: Hyperparameters, decision: PhaseDecision | undefined): Hyperparameters {
+  const merged = { ...base, ...parseOverrides(decision?.overrides ?? {}) };
+  const problems = batchProblems(merged);
+  if (problems.length > 0) throw new OverridesInvalidError(problems.map((problem) => `${id}: ${problem}`));
+  return merged;
+}
+
+/**
+ * Resolves a study. `baseKey` is the content key of the base model's directory; `decisions` are what was decided about single phases
+ * (by id). Throws OverridesInvalidError where a decision does not fit.
+ */
+export function planExperiment(
+  study: Study,
+  experiment: string,
+  baseKey: string,
+  decisions: Record<string, PhaseDecision> = {},
+): ExperimentPlan {
   const judging = {
     prompts: promptSetKey(study.prompt_set),
     images: imageRulesKey(IMAGE_RULES[study.image_rules]),
@@ -42,7 +69,7 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
   const evaluate = (model: ModelRef, after: string | null): EvaluationPlan => {
     const strategies = after === null ? (['direct', 'p2r'] as const) : (['p2r'] as const);
     return {
-      id: `evaluation/${model.name}`,
+      id: evaluationId(after),
       key: contentKey('evaluation', {
         model: model.key,
         scenes: heldOut.key,
@@ -62,9 +89,10 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
   const evaluations: EvaluationPlan[] = [evaluate(base, null)];
   let current: ModelRef = base;
   for (let iteration = 1; iteration <= study.iterations; iteration++) {
-    for (const role of ['perceiver', 'reasoner'] as const) {
-      const hyperparameters = study[role];
+    for (const role of study.roles) {
       const id = `iteration-${iteration}/${role}`;
+      const decision = decisions[id];
+      const hyperparameters = decided(id, study[role], decision);
       const training = scenes(
         'train',
         hyperparameters.train_batch_size * hyperparameters.total_steps,
@@ -81,7 +109,16 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
         seed: study.seed,
         hyperparameters,
         ...judging,
+        ...(decision?.from && { from: decision.from }),
+        ...(decision?.repeat && { repeat: decision.repeat }),
       });
+      const skip = decision?.skip ?? null;
+      const last = hyperparameters.total_steps;
+      const taken = skip === null || skip === 'start' ? { phase: key, step: last } : skip;
+      const result: ModelRef =
+        skip === 'start'
+          ? current
+          : { kind: 'phase', ...taken, key: checkpointKey(taken, last), name: id.replace('/', '-') };
       phases.push({
         id,
         iteration,
@@ -91,14 +128,11 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
         frozen: current,
         scenes: training,
         hyperparameters,
+        inherit: decision?.from ?? null,
+        skipped: skip !== null,
+        result,
       });
-      current = {
-        kind: 'phase',
-        phase: key,
-        step: hyperparameters.total_steps,
-        key,
-        name: id.replace('/', '-'),
-      };
+      current = result;
       evaluations.push(evaluate(current, id));
     }
   }

@@ -40,6 +40,44 @@ export type Serving = z.infer<typeof Serving>;
 export const QuestionKind = z.enum(['letter', 'same', 'spatial']);
 export type QuestionKind = z.infer<typeof QuestionKind>;
 
+/** Quantities of metrics.jsonl that an acceptance rule may look at (docs/metrics.md). */
+export const AcceptanceMetric = z.enum([
+  'reward_mean',
+  'accuracy',
+  'hit_rate',
+  'iou',
+  'precision',
+  'box_count',
+  'box_size',
+  'kl',
+  'entropy',
+  'completion_length',
+  'clipped_completions',
+  'zero_variance_groups',
+]);
+
+/**
+ * A rule that a finished phase must meet, over the mean of its last `window` steps: a bound, or a factor of the mean of its first
+ * `window` steps (`box_count` at least .5 times its start: no collapse).
+ */
+export const AcceptanceRule = z.strictObject({
+  role: z.enum(['perceiver', 'reasoner']),
+  metric: AcceptanceMetric,
+  window: z.int().min(1).default(5),
+  at_least: z.number().optional(),
+  at_most: z.number().optional(),
+  at_least_times_start: z.number().positive().optional(),
+});
+export type AcceptanceRule = z.infer<typeof AcceptanceRule>;
+
+/** What happens before a person is asked: `role`'s phase is tried again up to `times` times with these hyper-parameters. */
+export const AutomaticRetry = z.strictObject({
+  role: z.enum(['perceiver', 'reasoner']),
+  times: z.int().min(1).max(20),
+  overrides: Hyperparameters.partial(),
+});
+export type AutomaticRetry = z.infer<typeof AutomaticRetry>;
+
 /** A study: everything that decides the result, and nothing else. */
 export const Study = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,60}$/, 'use lower-case letters, digits and "-"'),
@@ -47,6 +85,24 @@ export const Study = z.strictObject({
   seed: z.int().min(0).max(1_000_000),
   model: z.string().describe('Hugging Face directory of the base, relative to the project'),
   iterations: z.int().min(1).max(100),
+  roles: z
+    .array(z.enum(['perceiver', 'reasoner']))
+    .min(1)
+    .max(2)
+    .refine((roles) => new Set(roles).size === roles.length, 'name each role once')
+    .default(['perceiver', 'reasoner'])
+    .describe('phases of an iteration, in order'),
+  early_stop: z
+    .strictObject({ patience: z.int().min(1), min_gain: z.number().min(0).max(1) })
+    .optional()
+    .describe('end when held-out P2R accuracy has not risen by min_gain for so many iterations'),
+  gate: z
+    .strictObject({
+      acceptance: z.array(AcceptanceRule).default([]),
+      retries: z.array(AutomaticRetry).default([]),
+    })
+    .prefault({})
+    .describe('when a finished phase is taken, and what is tried before a person is asked'),
   prompt_set: z.enum(['paper', 'authors', 'qwen']),
   image_rules: z.enum(['paper', 'tiny']),
   extractor: z.literal('p2r@1'),
@@ -80,21 +136,25 @@ export class StudyInvalidError extends Error {
   }
 }
 
+/** Why these batch sizes do not fit each other, one sentence each. */
+export function batchProblems(hyperparameters: Hyperparameters): string[] {
+  const { train_batch_size, ppo_mini_batch_size, ppo_micro_batch_size } = hyperparameters;
+  const problems: string[] = [];
+  if (ppo_mini_batch_size !== train_batch_size)
+    problems.push(`ppo_mini_batch_size must equal train_batch_size (${train_batch_size}) with this engine`);
+  if (train_batch_size % ppo_micro_batch_size !== 0)
+    problems.push(`ppo_micro_batch_size must divide train_batch_size (${train_batch_size})`);
+  return problems;
+}
+
 /** Validates a study value; throws {@link StudyInvalidError} with every wrong key. */
 export function parseStudy(value: unknown, where: string): Study {
   const parsed = Study.safeParse(value);
   if (parsed.success) {
-    for (const role of ['perceiver', 'reasoner'] as const) {
-      const { train_batch_size, ppo_mini_batch_size, ppo_micro_batch_size } = parsed.data[role];
-      if (ppo_mini_batch_size !== train_batch_size)
-        throw new StudyInvalidError(where, [
-          `${role}.ppo_mini_batch_size must equal ${role}.train_batch_size (${train_batch_size}) with this engine`,
-        ]);
-      if (train_batch_size % ppo_micro_batch_size !== 0)
-        throw new StudyInvalidError(where, [
-          `${role}.ppo_micro_batch_size must divide ${role}.train_batch_size (${train_batch_size})`,
-        ]);
-    }
+    const problems = (['perceiver', 'reasoner'] as const).flatMap((role) =>
+      batchProblems(parsed.data[role]).map((problem) => `${role}.${problem}`),
+    );
+    if (problems.length > 0) throw new StudyInvalidError(where, problems);
     return parsed.data;
   }
   const problems = parsed.error.issues.map((issue) => {

@@ -10,8 +10,8 @@ const ALLOWED: Record<string, { values: string[]; types: string[] }> = {
   method: { values: [], types: [] },
   store: { values: [], types: [] },
   studies: { values: ['method', 'store'], types: ['workflows'] },
-  workflows: { values: ['method'], types: ['activities', 'studies'] },
-  activities: { values: ['method', 'store'], types: ['studies', 'workflows'] },
+  workflows: { values: ['method', 'studies'], types: ['activities'] },
+  activities: { values: ['method', 'store', 'studies'], types: ['workflows'] },
   dashboards: { values: ['store'], types: ['workflows'] },
   cli: { values: ['activities', 'method', 'store', 'studies', 'temporal.config.ts', 'workflows'], types: [] },
 };

@@ -9,10 +9,25 @@ const NEVER_RETRIED = [
   'ServerUnstartable',
   'TrainerFailed',
   'EnvironmentBroken',
+  'StudyInvalidError',
+  'CorruptFileError',
 ];
 
 /** Book-keeping: quick, retried until it works. */
-export const { phaseIsComplete, evaluationIsComplete, recordEvent } = proxyActivities<Activities>({
+export const {
+  phaseIsComplete,
+  evaluationIsComplete,
+  recordEvent,
+  loadOutline,
+  loadPhase,
+  loadEvaluation,
+  verifyModels,
+  inheritCheckpoint,
+  checkAcceptance,
+  retryByRule,
+  decide,
+  stopsEarly,
+} = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
   retry: { initialInterval: '1s', maximumInterval: '30s', nonRetryableErrorTypes: NEVER_RETRIED },
 });

@@ -26,6 +26,12 @@ export type PhasePlan = {
   frozen: ModelRef;
   scenes: ScenesPlan;
   hyperparameters: Hyperparameters;
+  /** A checkpoint of an earlier key, with optimiser and curve, that training goes on from; null to begin at `start`. */
+  inherit: { phase: string; step: number } | null;
+  /** Left as it is: what follows uses `result` and nothing is trained. */
+  skipped: boolean;
+  /** The model that the next part builds on. */
+  result: ModelRef;
 };
 
 /** One evaluation: a checkpoint in both roles on held-out scenes. `after` is the phase it follows, null for the base. */
@@ -46,19 +52,47 @@ export type ExperimentPlan = {
   evaluations: EvaluationPlan[];
 };
 
+/** The parts of an experiment by id: what comes before training, then each iteration's phases with what follows each. */
+export type Outline = {
+  study: string;
+  before: string[];
+  iterations: { phase: string; evaluations: string[] }[][];
+};
+
 /** Where a workflow stands, as its `state` query answers. */
-export type RunState = 'running' | 'reused' | 'completed' | 'failed' | 'cancelled';
+export type RunState =
+  | 'running'
+  | 'waiting'
+  | 'paused'
+  | 'reused'
+  | 'skipped'
+  | 'completed'
+  | 'failed'
+  | 'cancelled';
 
 /** Answer of the experiment's `state` query. */
 export type ExperimentState = {
   experiment: string;
   state: RunState;
   current: string | null;
-  done: { id: string; reused: boolean }[];
+  done: { id: string; how: StepResult['how'] }[];
 };
 
 /** Answer of a phase's `state` query. */
-export type PhaseState = { id: string; key: string; state: RunState; activity: string | null };
+export type PhaseState = {
+  id: string;
+  key: string | null;
+  state: RunState;
+  activity: string | null;
+  /** Why a person is asked, while `state` is "waiting". */
+  message: string | null;
+};
+
+/** Argument of the `retryPhase` update: other hyper-parameters, and a committed step of this phase to go on from. */
+export type RetryDecision = { overrides?: Record<string, unknown>; fromCheckpoint?: number | null };
+
+/** Argument of the `skipPhase` update: go on from the phase's start, or from its newest committed checkpoint. */
+export type SkipDecision = { use: 'start' | 'checkpoint' };
 
 /** What a finished phase or evaluation returns. */
-export type StepResult = { id: string; key: string; reused: boolean };
+export type StepResult = { id: string; key: string; how: 'computed' | 'reused' | 'skipped' };

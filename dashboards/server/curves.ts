@@ -1,8 +1,9 @@
 /** The curves of an experiment: its phases laid end to end on one step axis, evaluations at the ends of phases. */
 import { readScores } from '../../store/evaluations.ts';
-import { type ExperimentRecord, readEvents } from '../../store/experiments.ts';
+import type { ExperimentRecord } from '../../store/experiments.ts';
 import type { Store } from '../../store/layout.ts';
 import { readPhaseMetrics } from '../../store/metrics.ts';
+import { readProgress } from '../../store/progress.ts';
 
 /** Metrics that the page plots, in order. */
 export const PLOTTED = ['reward_mean', 'hit_rate', 'iou', 'box_count', 'box_size'] as const;
@@ -19,19 +20,11 @@ export type Curves = {
 
 /** Reads the curves of an experiment from its run directory. */
 export async function readCurves(store: Store, record: ExperimentRecord): Promise<Curves> {
-  const events = await readEvents(store, record.experiment);
-  const end = events.findLast((event) => event.phase === null);
-  const current =
-    events.findLast((event) => event.phase !== null && event.type.endsWith('-started'))?.phase ?? null;
+  const progress = await readProgress(store, record);
   const curves: Curves = {
     experiment: record.experiment,
-    state:
-      end === undefined
-        ? 'waiting'
-        : end.type === 'experiment-started'
-          ? 'running'
-          : end.type.replace('experiment-', ''),
-    current,
+    state: progress.state,
+    current: progress.steps.find(({ state }) => state === 'running' || state === 'waiting')?.id ?? null,
     phases: [],
     metrics: Object.fromEntries(PLOTTED.map((name) => [name, []])),
     accuracy: [],

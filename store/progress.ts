@@ -1,16 +1,16 @@
-/** What `p2r watch` and `p2r status` know of a run: read from the run directory alone. */
-import { committedSteps } from '../store/checkpoints.ts';
-import { readScores } from '../store/evaluations.ts';
-import { type ExperimentEvent, type ExperimentRecord, readEvents } from '../store/experiments.ts';
-import type { Store } from '../store/layout.ts';
-import { type AttemptMetricRow, readPhaseMetrics } from '../store/metrics.ts';
+/** Where a run stands, read from the run directory alone. */
+import { committedSteps } from './checkpoints.ts';
+import { readScores } from './evaluations.ts';
+import { type ExperimentEvent, type ExperimentRecord, readEvents } from './experiments.ts';
+import type { Store } from './layout.ts';
+import { type AttemptMetricRow, readPhaseMetrics } from './metrics.ts';
 
-/** State of one phase or evaluation of an experiment. */
+/** State of one phase or evaluation of an experiment; a "waiting" phase wants a decision, a "pending" one has not begun. */
 export type StepProgress = {
   id: string;
   key: string;
   kind: 'phase' | 'evaluation';
-  state: 'waiting' | 'running' | 'completed' | 'reused' | 'failed';
+  state: 'pending' | 'running' | 'waiting' | 'completed' | 'reused' | 'skipped' | 'failed';
   step: number;
   total_steps: number;
   committed: number;
@@ -21,7 +21,7 @@ export type StepProgress = {
 /** State of an experiment. */
 export type Progress = {
   experiment: string;
-  state: 'waiting' | 'running' | 'completed' | 'failed' | 'cancelled';
+  state: 'pending' | 'running' | 'waiting' | 'paused' | 'completed' | 'failed' | 'cancelled';
   message: string | null;
   steps: StepProgress[];
   seconds_left: number | null;
@@ -55,21 +55,14 @@ export async function readProgress(store: Store, record: ExperimentRecord): Prom
     for (const evaluation of record.evaluations.filter((item) => item.after === phase.id))
       order.push(await evaluationProgress(store, evaluation, last(evaluation.id)));
   }
-  const end = events.findLast((event) => event.phase === null);
-  const state =
-    end === undefined
-      ? 'waiting'
-      : end.type === 'experiment-completed'
-        ? 'completed'
-        : end.type === 'experiment-failed'
-          ? 'failed'
-          : end.type === 'experiment-cancelled'
-            ? 'cancelled'
-            : 'running';
+  const end = events.findLast((event) => event.phase === null && event.type !== 'experiment-stopped-early');
+  const gate = order.find((step) => step.state === 'waiting');
+  const own = end === undefined ? 'pending' : EXPERIMENT_STATES[end.type];
+  const state = own === 'running' && gate !== undefined ? 'waiting' : (own ?? 'running');
   return {
     experiment: record.experiment,
     state,
-    message: messageOf(end),
+    message: messageOf(end) ?? gate?.message ?? null,
     steps: order,
     seconds_left: timeLeft(order),
   };
@@ -94,13 +87,32 @@ async function evaluationProgress(
   };
 }
 
+const EXPERIMENT_STATES: Partial<Record<ExperimentEvent['type'], Progress['state']>> = {
+  'experiment-completed': 'completed',
+  'experiment-failed': 'failed',
+  'experiment-cancelled': 'cancelled',
+  'experiment-paused': 'paused',
+};
+
 function stateOf(event: ExperimentEvent | undefined): StepProgress['state'] {
-  const verb = event?.type.split('-')[1];
-  return verb === 'started'
-    ? 'running'
-    : verb === 'completed' || verb === 'reused' || verb === 'failed'
-      ? verb
-      : 'waiting';
+  switch (event?.type.split('-')[1]) {
+    case 'started':
+    case 'retried':
+    case 'damaged':
+      return 'running';
+    case 'waiting':
+      return 'waiting';
+    case 'completed':
+      return 'completed';
+    case 'reused':
+      return 'reused';
+    case 'skipped':
+      return 'skipped';
+    case 'failed':
+      return 'failed';
+    default:
+      return 'pending';
+  }
 }
 
 function messageOf(event: ExperimentEvent | undefined): string | null {
@@ -113,7 +125,7 @@ function timeLeft(steps: StepProgress[]): number | null {
   if (seen.length === 0) return null;
   const perStep = seen.reduce((sum, value) => sum + value, 0) / seen.length;
   return steps
-    .filter((step) => step.state === 'waiting' || step.state === 'running')
+    .filter((step) => step.state === 'pending' || step.state === 'running')
     .reduce(
       (sum, step) =>
         sum +
