@@ -57,8 +57,8 @@ export async function readProgress(store: Store, record: ExperimentRecord): Prom
   }
   const end = events.findLast((event) => event.phase === null && event.type !== 'experiment-stopped-early');
   const gate = order.find((step) => step.state === 'waiting');
-  const own = end === undefined ? 'pending' : EXPERIMENT_STATES[end.type];
-  const state = own === 'running' && gate !== undefined ? 'waiting' : (own ?? 'running');
+  const own = end === undefined ? 'pending' : (EXPERIMENT_STATES[end.type] ?? 'running');
+  const state = own === 'running' && gate !== undefined ? 'waiting' : own;
   return {
     experiment: record.experiment,
     state,
