@@ -26,12 +26,13 @@ class PackedGRPOTrainer(GRPOTrainer):
         """Restores moments and step counts, but not the settings saved with them: a retried phase may have others."""
         settings = ("lr", "initial_lr", "weight_decay", "betas", "eps")
         wanted = [{name: group[name] for name in settings if name in group} for group in self.optimizer.param_groups]
-        rates = list(getattr(self.lr_scheduler, "base_lrs", []))
+        schedule = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
+        rates = list(schedule.base_lrs)
         super()._load_optimizer_and_scheduler(checkpoint)
         for group, values in zip(self.optimizer.param_groups, wanted, strict=True):
             group.update(values)
-        if rates:
-            self.lr_scheduler.base_lrs = rates
+        schedule.base_lrs = rates
+        schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def _get_per_token_logps_and_entropies(
         self,

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from p2r_engines import checkpoints
 from p2r_engines.contract import Exit, load_job
@@ -180,6 +181,21 @@ def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path, scenes: Path, r
     assert rollouts.num_rows == 4
     again = take(straight, 2)
     assert again.wait() == Exit.DONE
+
+
+def test_a_resumed_phase_takes_the_settings_of_its_job(tmp_path: Path, scenes: Path, reward_url: str) -> None:
+    phase = tmp_path / "phase"
+    prepare(phase, scenes, reward_url)
+    for attempt, change in ((1, {"total_steps": 1}), (2, {"total_steps": 2, "lr": 3e-6, "weight_decay": 0.1})):
+        path = phase / "attempts" / str(attempt) / "job.json"
+        job = json.loads(path.read_text())
+        job["hyperparameters"] |= change
+        path.write_text(json.dumps(job))
+        assert take(phase, attempt).wait() == Exit.DONE
+    (row,) = [json.loads(line) for line in (phase / "attempts/2/metrics.jsonl").read_text().splitlines()]
+    assert (row["step"], row["lr"]) == (2, 3e-6)
+    saved = torch.load(checkpoints.checkpoint_dir(phase, 2) / "optimizer.pt", weights_only=True)
+    assert {group["weight_decay"] for group in saved["param_groups"]} == {0.1, 0.0}
 
 
 def test_sigterm_commits_and_a_lost_lease_fences(tmp_path: Path, scenes: Path, reward_url: str) -> None:
