@@ -56,26 +56,13 @@ export function createDatasetActivities(store: Store) {
     },
 
     /** Writes the perceiver's training set: one prompt and one image (at the model's pixel budget) a sample. */
-    async preparePerceiverSet({ study, phase }: PhaseInput): Promise<void> {
-      const files = datasetFiles(store, phase.key);
-      await writePhaseRecord(store, study, phase);
-      if (existsSync(files.training)) return;
-      using _beat = beating(() => ({ dataset: phase.key }));
-      const rules = IMAGE_RULES[study.image_rules];
-      const samples = await readSamples(store.scenes(phase.scenes.key));
-      const limit = pLimit(2);
-      const rows = await Promise.all(
-        samples.map((sample, index) =>
-          limit(async (): Promise<TrainingRow> => {
-            const whole = await prepareWhole(await decodeImage(await readFile(sample.image), rules), rules);
-            const image = path.join(files.images, `${String(index).padStart(6, '0')}-whole.img`);
-            await writeFileAtomic(image, whole);
-            const { system, user } = renderRole(study.prompt_set, 'perceiver', sample.question, false);
-            return { sample_id: sample.sample_id, system, user, images: [image] };
-          }),
-        ),
-      );
-      await writeTrainingSet(files.training, rows);
+    async preparePerceiverSet(input: PhaseInput): Promise<void> {
+      await writeWholeImageSet(store, input, 'perceiver');
+    },
+
+    /** Writes the direct baseline's training set: the same images, with the question to think about in text. */
+    async prepareDirectSet(input: PhaseInput): Promise<void> {
+      await writeWholeImageSet(store, input, 'direct');
     },
 
     /** Asks the frozen perceiver once about every training sample, and stores boxes, annotated images and crops as the dataset. */
@@ -140,6 +127,32 @@ export function createDatasetActivities(store: Store) {
       }
     },
   };
+}
+
+async function writeWholeImageSet(
+  store: Store,
+  { study, phase }: PhaseInput,
+  role: 'perceiver' | 'direct',
+): Promise<void> {
+  const files = datasetFiles(store, phase.key);
+  await writePhaseRecord(store, study, phase);
+  if (existsSync(files.training)) return;
+  using _beat = beating(() => ({ dataset: phase.key }));
+  const rules = IMAGE_RULES[study.image_rules];
+  const samples = await readSamples(store.scenes(phase.scenes.key));
+  const limit = pLimit(2);
+  const rows = await Promise.all(
+    samples.map((sample, index) =>
+      limit(async (): Promise<TrainingRow> => {
+        const whole = await prepareWhole(await decodeImage(await readFile(sample.image), rules), rules);
+        const image = path.join(files.images, `${String(index).padStart(6, '0')}-whole.img`);
+        await writeFileAtomic(image, whole);
+        const { system, user } = renderRole(study.prompt_set, role, sample.question, false);
+        return { sample_id: sample.sample_id, system, user, images: [image] };
+      }),
+    ),
+  );
+  await writeTrainingSet(files.training, rows);
 }
 
 /** phase.json: what this key stands for, for people and dashboards. */

@@ -100,7 +100,7 @@ async function ensureAttempt(store: Store, { study, phase }: TrainInput): Promis
   await writeJson(job, {
     job_id: `${phase.key}/${attempt}`,
     role: phase.role,
-    algorithm: 'grpo',
+    algorithm: study.algorithm,
     model: modelDirectory(store, phase.start),
     dataset: datasetFiles(store, phase.key).training,
     phase_dir: store.phase(phase.key),

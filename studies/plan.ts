@@ -7,7 +7,7 @@ import { IMAGE_RULES, imageRulesKey } from '../method/images.ts';
 import { promptSetKey } from '../method/prompts.ts';
 import { contentKey } from '../store/keys.ts';
 import type { EvaluationPlan, ExperimentPlan, ModelRef, PhasePlan, ScenesPlan } from '../workflows/types.ts';
-import { QuestionKind, type Study } from './study.ts';
+import { type Hyperparameters, QuestionKind, type Role, type Study } from './study.ts';
 
 /** Raised when a change to an engine or to the reward path makes earlier results incomparable. */
 const ENGINE_VERSION = 1;
@@ -21,6 +21,22 @@ function scenes(
 ): ScenesPlan {
   const spec = { split, count, questions, kinds, seed };
   return { key: contentKey('needle', { generator: 'needle@1', ...spec }), ...spec };
+}
+
+/** Added to the seed of a role's training scenes, so that no two roles train on the same ones. */
+const SCENE_SEED: Record<Role, number> = { perceiver: 0, reasoner: 1, direct: 2 };
+
+function hyperparametersOf(study: Study, role: Role): Hyperparameters {
+  const values = study[role];
+  if (values === undefined)
+    throw new TypeError(`The study's schedule names the role "${role}", for which it has no values.`);
+  return values;
+}
+
+/** Training samples of a phase: one a prompt, and DAPO's reserve. */
+function trainingCount(study: Study, { train_batch_size, total_steps }: Hyperparameters): number {
+  const batches = study.algorithm.name === 'dapo' ? study.algorithm.max_generation_batches : 1;
+  return train_batch_size * total_steps * batches;
 }
 
 /** Resolves a study. `baseKey` is the content key of the base model's directory. */
@@ -40,7 +56,8 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
   );
 
   const evaluate = (model: ModelRef, after: string | null): EvaluationPlan => {
-    const strategies = after === null ? (['direct', 'p2r'] as const) : (['p2r'] as const);
+    const trained = study.schedule.includes('direct') ? (['direct', 'p2r'] as const) : (['p2r'] as const);
+    const strategies = after === null ? (['direct', 'p2r'] as const) : trained;
     return {
       id: `evaluation/${model.name}`,
       key: contentKey('evaluation', {
@@ -62,19 +79,20 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
   const evaluations: EvaluationPlan[] = [evaluate(base, null)];
   let current: ModelRef = base;
   for (let iteration = 1; iteration <= study.iterations; iteration++) {
-    for (const role of ['perceiver', 'reasoner'] as const) {
-      const hyperparameters = study[role];
+    for (const role of study.schedule) {
+      const hyperparameters = hyperparametersOf(study, role);
       const id = `iteration-${iteration}/${role}`;
       const training = scenes(
         'train',
-        hyperparameters.train_batch_size * hyperparameters.total_steps,
+        trainingCount(study, hyperparameters),
         1,
-        study.questions[role],
-        study.seed * 1000 + iteration * 10 + (role === 'perceiver' ? 0 : 1),
+        study.questions[role === 'perceiver' ? 'perceiver' : 'reasoner'],
+        study.seed * 1000 + iteration * 10 + SCENE_SEED[role],
       );
       const key = contentKey(role, {
         engine_version: ENGINE_VERSION,
         engine: study.engine,
+        algorithm: study.algorithm.name === 'grpo' ? undefined : study.algorithm,
         start: current.key,
         frozen: current.key,
         scenes: training.key,

@@ -55,6 +55,40 @@ test('each role trains from, and against, the checkpoint before it', async () =>
   ]);
 });
 
+test('the schedule decides which roles train, in which order, and P and R see the same scenes in either', async () => {
+  const study = await loadStudy('tiny-quickstart');
+  const phases = (schedule: typeof study.schedule) =>
+    planExperiment(parseStudy({ ...study, schedule }, 's'), 'e', 'm').phases;
+  expect(phases(['reasoner']).map(({ id }) => id)).toEqual(['iteration-1/reasoner']);
+  const [reasoner, perceiver] = phases(['reasoner', 'perceiver']);
+  const [first, second] = phases(['perceiver', 'reasoner']);
+  expect([perceiver?.scenes, reasoner?.scenes]).toEqual([first?.scenes, second?.scenes]);
+  expect(perceiver?.start.key).toBe(reasoner?.key);
+  expect(() => phases(['direct'])).toThrow(/direct is missing: schedule names this role/);
+  expect(() => phases(['perceiver', 'perceiver'])).toThrow(/schedule: a role may train once an iteration/);
+});
+
+test('DAPO has its own key and a reserve of scenes; GRPO keeps the keys it had', async () => {
+  const study = await loadStudy('tiny-quickstart');
+  const dapo = {
+    name: 'dapo',
+    clip_ratio_high: 0.28,
+    max_generation_batches: 3,
+    overlong_buffer: 20,
+    overlong_penalty: 1,
+  } as const;
+  const [grpo] = planExperiment(study, 'e', 'm').phases;
+  const [other] = planExperiment(parseStudy({ ...study, algorithm: dapo }, 's'), 'e', 'm').phases;
+  expect(other?.key).not.toBe(grpo?.key);
+  expect(other?.scenes.count).toBe(3 * (grpo?.scenes.count ?? 0));
+  const { algorithm: _, ...older } = study;
+  expect(planExperiment(parseStudy(older, 's'), 'e', 'm').phases[0]?.key).toBe(grpo?.key);
+  expect(() => parseStudy({ ...study, algorithm: { name: 'ppo' } }, 's')).toThrow(/algorithm\.name.*grpo/);
+  expect(() => parseStudy({ ...study, algorithm: { ...dapo, gamma: 1 } }, 's')).toThrow(
+    /algorithm\.gamma is not a key of a study/,
+  );
+});
+
 test('a key changes with what decides the result, and with nothing else', async () => {
   const study = await loadStudy('tiny-quickstart');
   const keys = (value: typeof study, base = 'model-1') =>

@@ -23,6 +23,32 @@ export const Hyperparameters = z.strictObject({
 });
 export type Hyperparameters = z.infer<typeof Hyperparameters>;
 
+/**
+ * What a phase trains: one of P2R's two roles against the other, or `direct`, the baseline that answers from the image alone by thinking
+ * in text ("text-only GRPO" of Figure 8).
+ */
+export const Role = z.enum(['perceiver', 'reasoner', 'direct']);
+export type Role = z.infer<typeof Role>;
+
+/** How a group's rewards become an update: GRPO (Equation 5), or DAPO (appendix E.4; without its KL term when `kl_loss_coef` is 0). */
+export const Algorithm = z.discriminatedUnion('name', [
+  z.strictObject({ name: z.literal('grpo') }),
+  z.strictObject({
+    name: z.literal('dapo'),
+    clip_ratio_high: z.number().positive().max(1).describe('upper clip range; clip_ratio is the lower'),
+    max_generation_batches: z
+      .int()
+      .min(1)
+      .describe('batches sampled at most to fill one with informative groups'),
+    overlong_buffer: z
+      .int()
+      .min(0)
+      .describe('last tokens over which the length penalty grows; 0: no penalty'),
+    overlong_penalty: z.number().min(0),
+  }),
+]);
+export type Algorithm = z.infer<typeof Algorithm>;
+
 /** How a frozen role or a checkpoint under evaluation is served. */
 export const Serving = z.discriminatedUnion('kind', [
   z
@@ -57,11 +83,22 @@ export const Study = z.strictObject({
     dtype: z.enum(['float32', 'bfloat16']),
     threads: z.int().min(1).max(256),
   }),
+  algorithm: Algorithm.default({ name: 'grpo' }),
+  schedule: z
+    .array(Role)
+    .min(1)
+    .refine((roles) => new Set(roles).size === roles.length, 'a role may train once an iteration')
+    .default(['perceiver', 'reasoner'])
+    .describe('roles trained in each iteration, in this order (Figure 5)'),
   questions: z
-    .strictObject({ perceiver: z.array(QuestionKind).min(1), reasoner: z.array(QuestionKind).min(1) })
+    .strictObject({
+      perceiver: z.array(QuestionKind).min(1),
+      reasoner: z.array(QuestionKind).min(1).describe('of the direct baseline, too'),
+    })
     .describe('kinds that each role trains on; evaluation asks all'),
   perceiver: Hyperparameters,
   reasoner: Hyperparameters,
+  direct: Hyperparameters.optional().describe('of the direct baseline, when the schedule names it'),
   evaluation: z.strictObject({
     scenes: z.int().min(1).describe('held-out scenes'),
     questions_per_scene: z.int().min(1).max(3),
@@ -84,8 +121,13 @@ export class StudyInvalidError extends Error {
 export function parseStudy(value: unknown, where: string): Study {
   const parsed = Study.safeParse(value);
   if (parsed.success) {
-    for (const role of ['perceiver', 'reasoner'] as const) {
-      const { train_batch_size, ppo_mini_batch_size, ppo_micro_batch_size } = parsed.data[role];
+    for (const role of new Set([...parsed.data.schedule, 'perceiver' as const, 'reasoner' as const])) {
+      const values = parsed.data[role];
+      if (values === undefined)
+        throw new StudyInvalidError(where, [
+          `${role} is missing: schedule names this role, so it needs the same keys as perceiver`,
+        ]);
+      const { train_batch_size, ppo_mini_batch_size, ppo_micro_batch_size } = values;
       if (ppo_mini_batch_size !== train_batch_size)
         throw new StudyInvalidError(where, [
           `${role}.ppo_mini_batch_size must equal ${role}.train_batch_size (${train_batch_size}) with this engine`,

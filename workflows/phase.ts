@@ -4,6 +4,7 @@ import type { Study } from '../studies/study.ts';
 import {
   collectEvidence,
   phaseIsComplete,
+  prepareDirectSet,
   preparePerceiverSet,
   prepareScenes,
   recordEvent,
@@ -53,6 +54,11 @@ export async function phase({ experiment, study, phase }: PhaseInput): Promise<S
       await preparePerceiverSet(input);
       activity = 'train';
       await whileServing([() => serveModel(frozen), () => serveRewards(input)], () => trainRole(input));
+    } else if (phase.role === 'direct') {
+      activity = 'prepare prompts';
+      await prepareDirectSet(input);
+      activity = 'train';
+      await whileServing([() => serveRewards(input)], () => trainRole(input));
     } else {
       activity = 'collect evidence';
       await whileServing([() => serveModel(frozen)], () => collectEvidence(input));

@@ -21,6 +21,7 @@ export const { phaseIsComplete, evaluationIsComplete, recordEvent } = proxyActiv
 export const {
   prepareScenes,
   preparePerceiverSet,
+  prepareDirectSet,
   collectEvidence,
   trainRole,
   evaluateModel,

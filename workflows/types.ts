@@ -1,5 +1,5 @@
 /** What travels through Temporal: ids, keys and small plans; never a metric, an image or a sample. */
-import type { Hyperparameters, QuestionKind, Study } from '../studies/study.ts';
+import type { Hyperparameters, QuestionKind, Role, Study } from '../studies/study.ts';
 
 /** A model: a directory that is there, or the last checkpoint of a phase. `key` names its weights, `name` is for people. */
 export type ModelRef =
@@ -16,11 +16,11 @@ export type ScenesPlan = {
   seed: number;
 };
 
-/** One training phase: `role` learns from `start` while `frozen` plays the other role (Algorithm 1 of the paper). */
+/** One training phase: `role` learns from `start` while `frozen` plays the other role (Algorithm 1 of the paper); `direct` has no other. */
 export type PhasePlan = {
   id: string;
   iteration: number;
-  role: 'perceiver' | 'reasoner';
+  role: Role;
   key: string;
   start: ModelRef;
   frozen: ModelRef;

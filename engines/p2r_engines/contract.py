@@ -6,7 +6,7 @@ import json
 import os
 from enum import IntEnum
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -46,6 +46,28 @@ class Hyperparameters(Strict):
     save_freq: int = Field(ge=1)
 
 
+class Grpo(Strict):
+    """GRPO as the paper's Equation 5 has it."""
+
+    name: Literal["grpo"]
+
+
+class Dapo(Strict):
+    """What DAPO adds (arXiv 2503.14476); the KL term it leaves out is `kl_loss_coef: 0`, its token-level loss is `token-mean`."""
+
+    name: Literal["dapo"]
+    clip_ratio_high: float = Field(gt=0, le=1)
+    """Upper clip range, above the lower one (`clip_ratio`)."""
+    max_generation_batches: int = Field(ge=1)
+    """Batches of prompts sampled at most for one step while groups without a reward difference are left out."""
+    overlong_buffer: int = Field(ge=0)
+    """Last tokens of the response length over which a penalty grows from 0 to `overlong_penalty`; 0 switches it off."""
+    overlong_penalty: float = Field(ge=0)
+
+
+Algorithm = Annotated[Grpo | Dapo, Field(discriminator="name")]
+
+
 class RewardSource(Strict):
     """Where rewards come from: a JSON file {url, token} that is read again before every try."""
 
@@ -64,8 +86,8 @@ class Job(Strict):
     """One attempt at one training phase."""
 
     job_id: str
-    role: Literal["perceiver", "reasoner"]
-    algorithm: Literal["grpo"]
+    role: Literal["perceiver", "reasoner", "direct"]
+    algorithm: Algorithm
     model: Path
     dataset: Path
     phase_dir: Path
