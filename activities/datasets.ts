@@ -27,11 +27,15 @@ type PhaseInput = { study: Study; phase: PhasePlan };
 /** Activity factory. */
 export function createDatasetActivities(store: Store) {
   return {
-    /** Draws a needle-scene dataset unless it is there already. */
+    /** Draws a needle-scene dataset, or takes the rows of a directory, unless it is there already. */
     async prepareScenes(scenes: ScenesPlan): Promise<void> {
       const directory = store.scenes(scenes.key);
       if (existsSync(path.join(directory, 'rows.jsonl'))) return;
       using _beat = beating(() => ({ scenes: scenes.key }));
+      if (scenes.directory !== undefined) {
+        await takeRows(path.resolve(PROJECT, scenes.directory), scenes.count, directory);
+        return;
+      }
       await mkdir(path.dirname(directory), { recursive: true });
       const { split, count, questions, seed } = scenes;
       const args = { out: directory, split, count, seed, questions, kinds: scenes.kinds.join(',') };
@@ -127,6 +131,21 @@ export function createDatasetActivities(store: Store) {
       }
     },
   };
+}
+
+/** Writes the first `count` rows of a dataset directory, with absolute image paths. Fails (DatasetInvalid) when there are fewer. */
+export async function takeRows(source: string, count: number, directory: string): Promise<void> {
+  const invalid = (why: string) =>
+    ApplicationFailure.nonRetryable(
+      `The training data in ${source} cannot be used: ${why}. It must hold rows.jsonl and its images (docs/cluster.md says how to make it).`,
+      'DatasetInvalid',
+    );
+  const samples = await readSamples(source).catch((error: Error) => {
+    throw invalid(error.message);
+  });
+  if (samples.length < count) throw invalid(`it has ${samples.length} rows where the phase needs ${count}`);
+  const lines = samples.slice(0, count).map((sample) => `${JSON.stringify(sample)}\n`);
+  await writeFileAtomic(path.join(directory, 'rows.jsonl'), lines.join(''));
 }
 
 async function writeWholeImageSet(

@@ -9,7 +9,7 @@ import { readJson, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
 import { leaseFile, takeLease } from '../store/lease.ts';
 import { listAttempts } from '../store/metrics.ts';
-import type { Study } from '../studies/study.ts';
+import type { Engine, Study } from '../studies/study.ts';
 import type { PhasePlan } from '../workflows/types.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
 import { diagnoseLog } from './failures.ts';
@@ -106,8 +106,7 @@ async function ensureAttempt(store: Store, { study, phase }: TrainInput): Promis
     phase_dir: store.phase(phase.key),
     attempt,
     seed: study.seed,
-    device: study.engine.device,
-    dtype: study.engine.dtype,
+    ...enginePart(study.engine),
     threads: study.engine.threads,
     reward: { endpoint_file: serviceFiles(store.phase(phase.key)).rewardEndpoint, deadline_seconds: 1800 },
     lease: { file: leaseFile(store, phase.key), token: lease.token },
@@ -120,6 +119,13 @@ async function ensureAttempt(store: Store, { study, phase }: TrainInput): Promis
     log: path.join(directory, 'log.txt'),
   });
   return attempt;
+}
+
+/** The part of a job that depends on the engine. */
+function enginePart(engine: Engine) {
+  if (engine.name === 'trl') return { device: engine.device, dtype: engine.dtype };
+  const { name: _, threads: __, ...cluster } = engine;
+  return { device: 'cuda', dtype: 'bfloat16', cluster };
 }
 
 /**

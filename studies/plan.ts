@@ -7,7 +7,14 @@ import { IMAGE_RULES, imageRulesKey } from '../method/images.ts';
 import { promptSetKey } from '../method/prompts.ts';
 import { contentKey } from '../store/keys.ts';
 import type { EvaluationPlan, ExperimentPlan, ModelRef, PhasePlan, ScenesPlan } from '../workflows/types.ts';
-import { type Hyperparameters, QuestionKind, type Role, type Study } from './study.ts';
+import {
+  type Engine,
+  type Hyperparameters,
+  QuestionKind,
+  type Role,
+  type Strategy,
+  type Study,
+} from './study.ts';
 
 /** Raised when a change to an engine or to the reward path makes earlier results incomparable. */
 const ENGINE_VERSION = 1;
@@ -26,6 +33,23 @@ function scenes(
 /** Added to the seed of a role's training scenes, so that no two roles train on the same ones. */
 const SCENE_SEED: Record<Role, number> = { perceiver: 0, reasoner: 1, direct: 2 };
 
+/** What of the engine decides a result; where the cluster is and how it spends its memory does not. */
+function engineIdentity(engine: Engine): object {
+  if (engine.name === 'trl') return engine;
+  const { name, nodes, gpus_per_node, tensor_parallel } = engine;
+  return { name, gpus: nodes * gpus_per_node, tensor_parallel };
+}
+
+/** Steps of a phase whose checkpoints are evaluated, ascending. */
+function evaluatedSteps(study: Study, { total_steps, save_freq }: Hyperparameters): number[] {
+  if (study.evaluation.checkpoints === 'last') return [total_steps];
+  const saved = Array.from(
+    { length: Math.floor((total_steps - 1) / save_freq) },
+    (_, n) => (n + 1) * save_freq,
+  );
+  return [...saved, total_steps];
+}
+
 function hyperparametersOf(study: Study, role: Role): Hyperparameters {
   const values = study[role];
   if (values === undefined)
@@ -37,6 +61,22 @@ function hyperparametersOf(study: Study, role: Role): Hyperparameters {
 function trainingCount(study: Study, { train_batch_size, total_steps }: Hyperparameters): number {
   const batches = study.algorithm.name === 'dapo' ? study.algorithm.max_generation_batches : 1;
   return train_batch_size * total_steps * batches;
+}
+
+function trainingScenes(
+  study: Study,
+  role: Role,
+  iteration: number,
+  hyperparameters: Hyperparameters,
+): ScenesPlan {
+  const count = trainingCount(study, hyperparameters);
+  const kinds = study.questions[role === 'perceiver' ? 'perceiver' : 'reasoner'];
+  if (study.training_data.kind === 'rows') {
+    const { name, directory } = study.training_data;
+    const key = contentKey('rows', { name, count });
+    return { key, split: 'train', count, questions: 1, kinds, seed: study.seed, directory };
+  }
+  return scenes('train', count, 1, kinds, study.seed * 1000 + iteration * 10 + SCENE_SEED[role]);
 }
 
 /** Resolves a study. `baseKey` is the content key of the base model's directory. */
@@ -54,10 +94,14 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
     [...QuestionKind.options],
     0,
   );
+  const evaluationJudging = {
+    ...judging,
+    images: imageRulesKey(IMAGE_RULES[study.evaluation.image_rules ?? study.image_rules]),
+  };
 
   const evaluate = (model: ModelRef, after: string | null): EvaluationPlan => {
-    const trained = study.schedule.includes('direct') ? (['direct', 'p2r'] as const) : (['p2r'] as const);
-    const strategies = after === null ? (['direct', 'p2r'] as const) : trained;
+    const trained: Strategy[] = study.schedule.includes('direct') ? ['direct', 'p2r'] : ['p2r'];
+    const strategies = study.evaluation.strategies ?? (after === null ? ['direct', 'p2r'] : trained);
     return {
       id: `evaluation/${model.name}`,
       key: contentKey('evaluation', {
@@ -66,12 +110,12 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
         strategies,
         perceiver_max_tokens: study.evaluation.perceiver_max_tokens,
         reasoner_max_tokens: study.evaluation.reasoner_max_tokens,
-        ...judging,
+        ...evaluationJudging,
       }),
       after,
       model,
       scenes: heldOut,
-      strategies: [...strategies],
+      strategies,
     };
   };
 
@@ -82,16 +126,10 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
     for (const role of study.schedule) {
       const hyperparameters = hyperparametersOf(study, role);
       const id = `iteration-${iteration}/${role}`;
-      const training = scenes(
-        'train',
-        trainingCount(study, hyperparameters),
-        1,
-        study.questions[role === 'perceiver' ? 'perceiver' : 'reasoner'],
-        study.seed * 1000 + iteration * 10 + SCENE_SEED[role],
-      );
+      const training = trainingScenes(study, role, iteration, hyperparameters);
       const key = contentKey(role, {
         engine_version: ENGINE_VERSION,
-        engine: study.engine,
+        engine: engineIdentity(study.engine),
         algorithm: study.algorithm.name === 'grpo' ? undefined : study.algorithm,
         start: current.key,
         frozen: current.key,
@@ -110,14 +148,19 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
         scenes: training,
         hyperparameters,
       });
-      current = {
-        kind: 'phase',
-        phase: key,
-        step: hyperparameters.total_steps,
-        key,
-        name: id.replace('/', '-'),
-      };
-      evaluations.push(evaluate(current, id));
+      for (const step of evaluatedSteps(study, hyperparameters)) {
+        const last = step === hyperparameters.total_steps;
+        const name = `${id.replace('/', '-')}${last ? '' : `-step-${step}`}`;
+        const checkpoint: ModelRef = {
+          kind: 'phase',
+          phase: key,
+          step,
+          key: last ? key : `${key}-step-${step}`,
+          name,
+        };
+        evaluations.push(evaluate(checkpoint, id));
+        if (last) current = checkpoint;
+      }
     }
   }
   return { experiment, study, phases, evaluations };

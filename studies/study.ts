@@ -6,7 +6,10 @@ export const Hyperparameters = z.strictObject({
   train_batch_size: z.int().min(1).describe('prompts per step'),
   rollout_n: z.int().min(2).describe('rollouts G per prompt'),
   ppo_mini_batch_size: z.int().min(1).describe('prompts per optimiser step'),
-  ppo_micro_batch_size: z.int().min(1).describe('prompts per forward and backward pass'),
+  ppo_micro_batch_size: z
+    .int()
+    .min(1)
+    .describe('per forward and backward pass: prompts with TRL, responses per GPU with veRL'),
   lr: z.number().positive(),
   weight_decay: z.number().min(0),
   grad_clip: z.number().positive(),
@@ -55,12 +58,64 @@ export const Serving = z.discriminatedUnion('kind', [
     .strictObject({ kind: z.literal('transformers') })
     .describe('transformers serve, in the project environment'),
   z.strictObject({ kind: z.literal('embedded') }).describe('the batching server of engines/'),
-  z.strictObject({ kind: z.literal('vllm'), python: z.string(), arguments: z.array(z.string()).default([]) }),
+  z
+    .strictObject({
+      kind: z.literal('vllm'),
+      python: z.string().describe('interpreter that has vllm installed'),
+      gpus: z
+        .array(z.int().min(0))
+        .default([])
+        .describe('GPU numbers for one server each; empty: those it sees'),
+      tensor_parallel: z.int().min(1).default(1).describe('GPUs one server spreads over'),
+      gpu_memory_utilization: z.number().positive().max(1).default(0.8),
+      arguments: z.array(z.string()).default([]).describe('further vLLM arguments; they win over ours'),
+    })
+    .describe('vLLM, with the launch line of activities/vllm.ts'),
   z
     .strictObject({ kind: z.literal('endpoint'), url: z.url(), model: z.string() })
     .describe('a server that is already there'),
 ]);
 export type Serving = z.infer<typeof Serving>;
+
+/** What trains: TRL on one GPU or the CPU, or veRL on a Ray cluster. `threads` are the CPU threads of a trainer or an embedded server. */
+export const Engine = z.discriminatedUnion('name', [
+  z.strictObject({
+    name: z.literal('trl'),
+    device: z.enum(['cpu', 'cuda']),
+    dtype: z.enum(['float32', 'bfloat16']),
+    threads: z.int().min(1).max(256),
+  }),
+  z.strictObject({
+    name: z.literal('verl'),
+    ray: z.url().describe('address of the Ray head (its dashboard, http://head:8265)'),
+    nodes: z.int().min(1),
+    gpus_per_node: z.int().min(1),
+    tensor_parallel: z.int().min(1).describe('GPUs of one rollout server'),
+    gpu_memory_utilization: z.number().positive().max(1).describe('share of a GPU for rollouts'),
+    param_offload: z.boolean().describe('weights in main memory while they are not used'),
+    optimizer_offload: z.boolean(),
+    threads: z.int().min(1).max(256),
+  }),
+]);
+export type Engine = z.infer<typeof Engine>;
+
+/** Training questions: needle scenes drawn for the phase, or a directory in the project's own format (rows.jsonl beside images). */
+export const TrainingData = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('needle') }),
+  z.strictObject({
+    kind: z.literal('rows'),
+    directory: z.string().describe('relative to the project'),
+    name: z.string().describe('names the rows for good, e.g. "p2r-10k@seed1": other rows need another name'),
+  }),
+]);
+export type TrainingData = z.infer<typeof TrainingData>;
+
+/**
+ * How questions are answered in an evaluation: from the image alone (`direct`), with boxes of the model itself (`p2r`), of the ground truth
+ * (`oracle`), drawn at random (`random`) or none (`none`), or boxes only, right when they match the ground truth (`grounding`, Table 4).
+ */
+export const Strategy = z.enum(['direct', 'p2r', 'oracle', 'random', 'none', 'grounding']);
+export type Strategy = z.infer<typeof Strategy>;
 
 /** Kinds of needle questions: one object's letter, whether two letters are the same, where one object lies from another. */
 export const QuestionKind = z.enum(['letter', 'same', 'spatial']);
@@ -72,17 +127,13 @@ export const Study = z.strictObject({
   title: z.string(),
   seed: z.int().min(0).max(1_000_000),
   model: z.string().describe('Hugging Face directory of the base, relative to the project'),
-  iterations: z.int().min(1).max(100),
+  iterations: z.int().min(0).max(100).describe('0: the base is evaluated, nothing is trained'),
   prompt_set: z.enum(['paper', 'authors', 'qwen']),
   image_rules: z.enum(['paper', 'tiny']),
   extractor: z.literal('p2r@1'),
   serving: Serving,
-  engine: z.strictObject({
-    name: z.literal('trl'),
-    device: z.enum(['cpu', 'cuda']),
-    dtype: z.enum(['float32', 'bfloat16']),
-    threads: z.int().min(1).max(256),
-  }),
+  engine: Engine,
+  training_data: TrainingData.default({ kind: 'needle' }),
   algorithm: Algorithm.default({ name: 'grpo' }),
   schedule: z
     .array(Role)
@@ -105,9 +156,48 @@ export const Study = z.strictObject({
     perceiver_max_tokens: z.int().min(1),
     reasoner_max_tokens: z.int().min(1),
     concurrency: z.int().min(1).max(256),
+    image_rules: z
+      .enum(['paper', 'paper-evaluation', 'tiny'])
+      .optional()
+      .describe("of the evaluated images; the study's own when absent"),
+    strategies: z
+      .array(Strategy)
+      .min(1)
+      .optional()
+      .describe(
+        'asked of every checkpoint; when absent, direct and p2r of the base and p2r of what was trained',
+      ),
+    checkpoints: z
+      .enum(['last', 'all'])
+      .default('last')
+      .describe("of each phase: its last one, or every one it saved (the paper's dynamics)"),
   }),
+  reproduces: z
+    .strictObject({
+      item: z.string().describe('table or figure of the paper'),
+      claim: z.string().describe('what the paper says, in one sentence, with its figures'),
+      benchmarks: z
+        .array(z.string())
+        .describe("the paper's benchmarks; a tiny twin asks about needle scenes"),
+      twin: z.string().optional().describe('study that shows the same on two CPU cores'),
+    })
+    .optional(),
 });
 export type Study = z.infer<typeof Study>;
+
+/** Values by dotted key of a study: `{ 'perceiver.lr': 2e-6 }`. */
+export const Overrides = z.record(z.string(), z.json());
+export type Overrides = z.infer<typeof Overrides>;
+
+/** What a study file may say besides: experiments that differ by named overrides, and lists of values, each combined with each. */
+export const Variations = z.strictObject({
+  cases: z.record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}$/), Overrides).optional(),
+  sweep: z.record(z.string(), z.array(z.json()).min(1)).optional(),
+});
+export type Variations = z.infer<typeof Variations>;
+
+/** A study with the experiments it stands for. */
+export type StudyFile = Study & Variations;
 
 /** A study file that does not fit; the message names the key and what it allows. */
 export class StudyInvalidError extends Error {
@@ -139,16 +229,40 @@ export function parseStudy(value: unknown, where: string): Study {
     }
     return parsed.data;
   }
-  const problems = parsed.error.issues.map((issue) => {
+  throw new StudyInvalidError(where, problemsOf(parsed.error));
+}
+
+/** One sentence for each wrong key, with what is allowed there. */
+function problemsOf(error: z.ZodError): string[] {
+  return error.issues.map((issue) => {
     const key = issue.path.join('.') || 'study';
-    if (issue.code === 'unrecognized_keys')
-      return `${key === 'study' ? '' : `${key}.`}${issue.keys.join(', ')} is not a key of a study`;
+    if (issue.code === 'unrecognized_keys') {
+      const allowed = keysAt(issue.path);
+      return `${key === 'study' ? '' : `${key}.`}${issue.keys.join(', ')} is not a key of a study${
+        allowed.length === 0 ? '' : ` (allowed here: ${allowed.join(', ')})`
+      }`;
+    }
     return `${key}: ${issue.message}`;
   });
-  throw new StudyInvalidError(where, problems);
+}
+
+/** Keys a study has at a path; [] where it may be one of several shapes. */
+function keysAt(path: PropertyKey[]): string[] {
+  let schema: unknown = Study;
+  for (const part of path) {
+    while (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) schema = schema.unwrap();
+    if (!(schema instanceof z.ZodObject)) return [];
+    schema = schema.shape[String(part)];
+  }
+  while (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) schema = schema.unwrap();
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
 }
 
 /** Types and validates a study where it is written. */
-export function defineStudy(study: z.input<typeof Study>): Study {
-  return parseStudy(study, `study "${study.name}"`);
+export function defineStudy(study: z.input<typeof Study> & Variations): StudyFile {
+  const { cases, sweep, ...rest } = study;
+  const where = `study "${study.name}"`;
+  const variations = Variations.safeParse({ cases, sweep });
+  if (!variations.success) throw new StudyInvalidError(where, problemsOf(variations.error));
+  return { ...parseStudy(rest, where), ...variations.data };
 }
