@@ -125,7 +125,8 @@ async function ensureAttempt(store: Store, { study, phase }: TrainInput): Promis
 function enginePart(engine: Engine) {
   if (engine.name === 'trl') return { device: engine.device, dtype: engine.dtype };
   const { name: _, threads: __, ...cluster } = engine;
-  return { device: 'cuda', dtype: 'bfloat16', cluster };
+  const python = path.resolve(PROJECT, cluster.python);
+  return { device: 'cuda', dtype: 'bfloat16', cluster: { ...cluster, python } };
 }
 
 /**

@@ -38,7 +38,9 @@ export const PAPER_4B = {
   serving: { kind: 'vllm', python: '.venv-vllm/bin/python', gpus: [4] },
   engine: {
     name: 'verl',
+    version: '0.9',
     ray: 'http://127.0.0.1:8265',
+    python: '.venv-verl/bin/python',
     nodes: 1,
     gpus_per_node: 4,
     tensor_parallel: 1,

@@ -36,8 +36,8 @@ const SCENE_SEED: Record<Role, number> = { perceiver: 0, reasoner: 1, direct: 2 
 /** What of the engine decides a result; where the cluster is and how it spends its memory does not. */
 function engineIdentity(engine: Engine): object {
   if (engine.name === 'trl') return engine;
-  const { name, nodes, gpus_per_node, tensor_parallel } = engine;
-  return { name, gpus: nodes * gpus_per_node, tensor_parallel };
+  const { name, version, nodes, gpus_per_node, tensor_parallel } = engine;
+  return { name, version, gpus: nodes * gpus_per_node, tensor_parallel };
 }
 
 /** Steps of a phase whose checkpoints are evaluated, ascending. */

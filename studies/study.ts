@@ -87,7 +87,10 @@ export const Engine = z.discriminatedUnion('name', [
   }),
   z.strictObject({
     name: z.literal('verl'),
+    version: z.enum(['0.9', '0.8']).describe("0.8 for the authors' own code, which grew out of it"),
     ray: z.url().describe('address of the Ray head (its dashboard, http://head:8265)'),
+    python: z.string().describe('interpreter with veRL on the nodes'),
+    poll_seconds: z.number().positive().default(10).describe('seconds between looks at the cluster'),
     nodes: z.int().min(1),
     gpus_per_node: z.int().min(1),
     tensor_parallel: z.int().min(1).describe('GPUs of one rollout server'),

@@ -75,6 +75,23 @@ class RewardSource(Strict):
     deadline_seconds: float = Field(gt=0)
 
 
+class Cluster(Strict):
+    """Where and how veRL runs. Directories of the job must lie on a file system that every node sees under the same path."""
+
+    ray: str
+    """Address of the Ray head's dashboard; its token, when it wants one, is in RAY_AUTH_TOKEN."""
+    version: Literal["0.9", "0.8"]
+    python: str
+    """Interpreter with veRL on the cluster's nodes."""
+    nodes: int = Field(ge=1)
+    gpus_per_node: int = Field(ge=1)
+    tensor_parallel: int = Field(ge=1)
+    gpu_memory_utilization: float = Field(gt=0, le=1)
+    param_offload: bool
+    optimizer_offload: bool
+    poll_seconds: float = Field(gt=0)
+
+
 class LeaseRef(Strict):
     """The phase's lease file and the token under which this attempt may write."""
 
@@ -96,6 +113,8 @@ class Job(Strict):
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16"]
     threads: int = Field(ge=1)
+    cluster: Cluster | None = None
+    """Given for veRL."""
     reward: RewardSource
     lease: LeaseRef
     hyperparameters: Hyperparameters
