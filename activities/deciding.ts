@@ -225,7 +225,7 @@ export function createDecidingActivities(store: Store) {
       );
       const accuracies: number[] = [];
       for (const id of [null, ...lasts]) {
-        const evaluation = plan.evaluations.find((candidate) => candidate.after === id);
+        const evaluation = plan.evaluations.findLast((candidate) => candidate.after === id);
         const scores = evaluation && (await readScores(store, evaluation.key));
         if (scores?.strategies.p2r === undefined)
           throw ApplicationFailure.retryable(`The scores after ${id ?? 'the base'} are missing.`);

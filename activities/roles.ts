@@ -70,7 +70,11 @@ export class Roles {
 
   /** The images a reasoner is shown for the perceiver's text: annotated whole and at most three crops. */
   async evidence(sample: Sample, perceiverText: string): Promise<Evidence> {
-    const { boxes } = parseBoxes(perceiverText, sample);
+    return this.evidenceFrom(sample, parseBoxes(perceiverText, sample).boxes);
+  }
+
+  /** {@link evidence} of boxes from elsewhere. */
+  async evidenceFrom(sample: Sample, boxes: Box[]): Promise<Evidence> {
     const decoded = await this.#decode(sample);
     const { annotated, crops } = await prepareEvidence(decoded, boxes, this.#options.imageRules);
     return { images: [annotated, ...crops], boxes, hasBoxes: crops.length > 0 };

@@ -11,6 +11,7 @@ import type { Store } from '../store/layout.ts';
 import type { Serving } from '../studies/study.ts';
 import type { ModelRef } from '../workflows/types.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
+import { diagnoseLog } from './failures.ts';
 import { beating, cancelled, shouldDetach, untilCancelled } from './heartbeats.ts';
 import { ownerDirectory, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, type ProcessRecord, stop } from './processes.ts';
@@ -164,13 +165,17 @@ export function createServingActivities(store: Store) {
             failedStarts++;
             const tail = await logTail(files.modelLog);
             const reason = tail.split('\n').at(-1) ?? '';
-            if (failedStarts >= MAX_FAILED_STARTS)
+            if (failedStarts >= MAX_FAILED_STARTS) {
+              const recognised = await diagnoseLog(files.modelLog, '');
+              const why =
+                recognised === null ? reason.slice(0, 300) : `${recognised.evidence} ${recognised.advice}`;
               throw ApplicationFailure.create({
                 type: 'ServerUnstartable',
                 nonRetryable: true,
-                message: `The server for ${input.label} did not start (${reason.slice(0, 300)}); see ${files.modelLog}.`,
-                details: [tail],
+                message: `The server for ${input.label} did not start (${why}); see ${files.modelLog}.`,
+                details: [recognised, tail],
               });
+            }
             continue;
           }
           failedStarts = 0;

@@ -8,10 +8,11 @@ import { CorruptFileError } from '../store/files.ts';
 import { InvalidIdError, openStore, type Store } from '../store/layout.ts';
 import { ModelInvalidError } from '../store/models.ts';
 import { readProgress } from '../store/progress.ts';
-import { loadStudy, StudyNotFoundError } from '../studies/index.ts';
+import { loadStudyFile, StudyNotFoundError } from '../studies/index.ts';
 import { OverridesInvalidError } from '../studies/overrides.ts';
 import { PhaseUnknownError } from '../studies/revisions.ts';
-import { parseStudy, type Study, StudyInvalidError } from '../studies/study.ts';
+import { type Study, StudyInvalidError } from '../studies/study.ts';
+import { experimentsOf } from '../studies/sweep.ts';
 import { diagnose } from './commands/doctor.ts';
 import {
   follow,
@@ -23,9 +24,11 @@ import {
 } from './commands/experiments.ts';
 import { addDecisionCommands } from './decision-commands.ts';
 import { EXIT, UserError } from './errors.ts';
+import { addGcCommand } from './gc-command.ts';
 import { ensurePython } from './python-environment.ts';
 import { progressLines, resultRows, resultTable } from './render.ts';
 import { down, runningServices, up } from './services/control.ts';
+import { addStudiesCommand } from './studies-command.ts';
 
 const store: Store = openStore(process.env.P2R_HOME ?? path.join(PROJECT, '.p2r'));
 const say = (line: string) => process.stderr.write(`${line}\n`);
@@ -128,13 +131,19 @@ program
   .description('run a study, starting the services if need be')
   .addHelpText('after', '\nExample:\n  p2r run tiny-quickstart --seed 2')
   .action(async (name: string, options: Json & { as?: string; seed?: number; detach?: boolean }) => {
-    const study = await loadStudy(name);
-    await runStudy(
-      parseStudy(options.seed === undefined ? study : { ...study, seed: options.seed }, name),
-      options.as,
-      options,
-    );
+    const { seed: written, ...file } = await loadStudyFile(name);
+    const planned = experimentsOf({ ...file, seed: options.seed ?? written });
+    if (options.as !== undefined && planned.length > 1)
+      throw new UserError(
+        `"${name}" is ${planned.length} experiments, which --as cannot name all: leave it out.`,
+      );
+    for (const { experiment, study } of planned) {
+      await runStudy(study, options.as ?? experiment, options);
+      if (process.exitCode !== undefined && process.exitCode !== EXIT.ok) return;
+    }
   });
+
+addStudiesCommand(program, print);
 
 program
   .command('ls')
@@ -166,7 +175,9 @@ program
 
 const names = async () => (await listExperiments(store)).map((record) => record.experiment);
 
-addDecisionCommands(program, { store, print, printJson, names, withServices, followToEnd });
+const context = { store, print, printJson, names, withServices, followToEnd };
+addDecisionCommands(program, context);
+addGcCommand(program, context);
 
 program
   .command('status')

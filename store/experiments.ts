@@ -7,7 +7,7 @@ import type { Store } from './layout.ts';
 /** A training phase of the plan as the store keeps it. */
 export const PhaseRecord = z.looseObject({
   iteration: z.int().positive(),
-  name: z.enum(['perceiver', 'reasoner']),
+  name: z.enum(['perceiver', 'reasoner', 'direct']),
   id: z.string(),
   key: z.string(),
   total_steps: z.int().positive(),

@@ -3,15 +3,20 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { parseStudy, type Study } from './study.ts';
+import { parseStudy, type Study, type StudyFile, StudyInvalidError, Variations } from './study.ts';
+import { experimentsOf, type PlannedStudy } from './sweep.ts';
 
 const NOT_STUDIES = new Set([
   'acceptance.ts',
+  'cost.ts',
   'index.ts',
   'overrides.ts',
+  'paper-settings.ts',
   'plan.ts',
   'revisions.ts',
   'study.ts',
+  'sweep.ts',
+  'tiny-settings.ts',
 ]);
 
 /** No study of that name or path. */
@@ -31,8 +36,19 @@ export async function studyNames(): Promise<string[]> {
     .sort();
 }
 
-/** Loads a study by name or path. Throws {@link StudyNotFoundError} or StudyInvalidError. */
+/** Loads a study by name or path, without its cases and sweep. Throws {@link StudyNotFoundError} or StudyInvalidError. */
 export async function loadStudy(nameOrPath: string): Promise<Study> {
+  const { cases: _cases, sweep: _sweep, ...study } = await loadStudyFile(nameOrPath);
+  return study;
+}
+
+/** Loads the experiments that a study stands for: one, unless it names cases or sweeps values. Throws as {@link loadStudy}. */
+export async function loadExperiments(nameOrPath: string): Promise<PlannedStudy[]> {
+  return experimentsOf(await loadStudyFile(nameOrPath));
+}
+
+/** Loads a study file whole. Throws as {@link loadStudy}. */
+export async function loadStudyFile(nameOrPath: string): Promise<StudyFile> {
   const names = await studyNames();
   const file = nameOrPath.endsWith('.ts')
     ? path.resolve(nameOrPath)
@@ -40,5 +56,11 @@ export async function loadStudy(nameOrPath: string): Promise<Study> {
   if (!existsSync(file) || (!nameOrPath.endsWith('.ts') && !names.includes(nameOrPath)))
     throw new StudyNotFoundError(nameOrPath, names);
   const module = (await import(pathToFileURL(file).href)) as { default?: unknown };
-  return parseStudy(module.default, nameOrPath);
+  const { cases, sweep, ...study } = (module.default ?? {}) as Record<string, unknown>;
+  const variations = Variations.safeParse({ cases, sweep });
+  if (!variations.success)
+    throw new StudyInvalidError(nameOrPath, [
+      `${variations.error.issues[0]?.path.join('.')}: ${variations.error.issues[0]?.message}`,
+    ]);
+  return { ...parseStudy(study, nameOrPath), ...variations.data };
 }

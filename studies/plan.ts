@@ -9,7 +9,15 @@ import type { CheckpointRef, PhaseDecision } from '../store/experiments.ts';
 import { contentKey } from '../store/keys.ts';
 import type { EvaluationPlan, ExperimentPlan, ModelRef, PhasePlan, ScenesPlan } from '../workflows/types.ts';
 import { OverridesInvalidError, parseOverrides } from './overrides.ts';
-import { batchProblems, type Hyperparameters, QuestionKind, type Study } from './study.ts';
+import {
+  batchProblems,
+  type Engine,
+  type Hyperparameters,
+  QuestionKind,
+  type Role,
+  type Strategy,
+  type Study,
+} from './study.ts';
 
 /** Raised when a change to an engine or to the reward path makes earlier results incomparable. */
 const ENGINE_VERSION = 1;
@@ -25,9 +33,9 @@ function scenes(
   return { key: contentKey('needle', { generator: 'needle@1', ...spec }), ...spec };
 }
 
-/** Id of the evaluation that follows a phase; of the base where `after` is null. */
-function evaluationId(after: string | null): string {
-  return `evaluation/${after === null ? 'base' : after.replace('/', '-')}`;
+/** Id of an evaluation after a phase; of the base where `after` is null. `suffix` names an earlier step of the phase. */
+function evaluationId(after: string | null, suffix: string): string {
+  return `evaluation/${after === null ? 'base' : after.replace('/', '-')}${suffix}`;
 }
 
 /** Key of the weights in a checkpoint: the phase's own key at its last step. */
@@ -40,6 +48,55 @@ function decided(id: string, base: Hyperparameters, decision: PhaseDecision | un
   const problems = batchProblems(merged);
   if (problems.length > 0) throw new OverridesInvalidError(problems.map((problem) => `${id}: ${problem}`));
   return merged;
+}
+
+/** Added to the seed of a role's training scenes, so that no two roles train on the same ones. */
+const SCENE_SEED: Record<Role, number> = { perceiver: 0, reasoner: 1, direct: 2 };
+
+/** What of the engine decides a result; where the cluster is and how it spends its memory does not. */
+function engineIdentity(engine: Engine): object {
+  if (engine.name === 'trl') return engine;
+  const { name, version, nodes, gpus_per_node, tensor_parallel } = engine;
+  return { name, version, gpus: nodes * gpus_per_node, tensor_parallel };
+}
+
+/** Steps of a phase whose checkpoints are evaluated, ascending. */
+function evaluatedSteps(study: Study, { total_steps, save_freq }: Hyperparameters): number[] {
+  if (study.evaluation.checkpoints === 'last') return [total_steps];
+  const saved = Array.from(
+    { length: Math.floor((total_steps - 1) / save_freq) },
+    (_, n) => (n + 1) * save_freq,
+  );
+  return [...saved, total_steps];
+}
+
+function hyperparametersOf(study: Study, role: Role): Hyperparameters {
+  const values = study[role];
+  if (values === undefined)
+    throw new TypeError(`The study's schedule names the role "${role}", for which it has no values.`);
+  return values;
+}
+
+/** Training samples of a phase: one a prompt, and DAPO's reserve. */
+function trainingCount(study: Study, { train_batch_size, total_steps }: Hyperparameters): number {
+  const batches = study.algorithm.name === 'dapo' ? study.algorithm.max_generation_batches : 1;
+  return train_batch_size * total_steps * batches;
+}
+
+function trainingScenes(
+  study: Study,
+  role: Role,
+  iteration: number,
+  hyperparameters: Hyperparameters,
+): ScenesPlan {
+  const count = trainingCount(study, hyperparameters);
+  const kinds = study.questions[role === 'perceiver' ? 'perceiver' : 'reasoner'];
+  if (study.training_data.kind === 'rows') {
+    const { name, directory } = study.training_data;
+    const key = contentKey('rows', { name, count });
+    return { key, split: 'train', count, questions: 1, kinds, seed: study.seed, directory };
+  }
+  return scenes('train', count, 1, kinds, study.seed * 1000 + iteration * 10 + SCENE_SEED[role]);
 }
 
 /**
@@ -65,23 +122,28 @@ export function planExperiment(
     [...QuestionKind.options],
     0,
   );
+  const evaluationJudging = {
+    ...judging,
+    images: imageRulesKey(IMAGE_RULES[study.evaluation.image_rules ?? study.image_rules]),
+  };
 
-  const evaluate = (model: ModelRef, after: string | null): EvaluationPlan => {
-    const strategies = after === null ? (['direct', 'p2r'] as const) : (['p2r'] as const);
+  const evaluate = (model: ModelRef, after: string | null, suffix = ''): EvaluationPlan => {
+    const trained: Strategy[] = study.schedule.includes('direct') ? ['direct', 'p2r'] : ['p2r'];
+    const strategies = study.evaluation.strategies ?? (after === null ? ['direct', 'p2r'] : trained);
     return {
-      id: evaluationId(after),
+      id: evaluationId(after, suffix),
       key: contentKey('evaluation', {
         model: model.key,
         scenes: heldOut.key,
         strategies,
         perceiver_max_tokens: study.evaluation.perceiver_max_tokens,
         reasoner_max_tokens: study.evaluation.reasoner_max_tokens,
-        ...judging,
+        ...evaluationJudging,
       }),
       after,
       model,
       scenes: heldOut,
-      strategies: [...strategies],
+      strategies,
     };
   };
 
@@ -89,20 +151,15 @@ export function planExperiment(
   const evaluations: EvaluationPlan[] = [evaluate(base, null)];
   let current: ModelRef = base;
   for (let iteration = 1; iteration <= study.iterations; iteration++) {
-    for (const role of study.roles) {
+    for (const role of study.schedule) {
       const id = `iteration-${iteration}/${role}`;
       const decision = decisions[id];
-      const hyperparameters = decided(id, study[role], decision);
-      const training = scenes(
-        'train',
-        hyperparameters.train_batch_size * hyperparameters.total_steps,
-        1,
-        study.questions[role],
-        study.seed * 1000 + iteration * 10 + (role === 'perceiver' ? 0 : 1),
-      );
+      const hyperparameters = decided(id, hyperparametersOf(study, role), decision);
+      const training = trainingScenes(study, role, iteration, hyperparameters);
       const key = contentKey(role, {
         engine_version: ENGINE_VERSION,
-        engine: study.engine,
+        engine: engineIdentity(study.engine),
+        algorithm: study.algorithm.name === 'grpo' ? undefined : study.algorithm,
         start: current.key,
         frozen: current.key,
         scenes: training.key,
@@ -132,6 +189,16 @@ export function planExperiment(
         skipped: skip !== null,
         result,
       });
+      for (const step of skip === null ? evaluatedSteps(study, hyperparameters).slice(0, -1) : []) {
+        const checkpoint: ModelRef = {
+          kind: 'phase',
+          phase: key,
+          step,
+          key: checkpointKey({ phase: key, step }, last),
+          name: `${id.replace('/', '-')}-step-${step}`,
+        };
+        evaluations.push(evaluate(checkpoint, id, `-step-${step}`));
+      }
       current = result;
       evaluations.push(evaluate(current, id));
     }

@@ -23,6 +23,7 @@ import {
   inheritCheckpoint,
   loadPhase,
   phaseIsComplete,
+  prepareDirectSet,
   preparePerceiverSet,
   prepareScenes,
   recordEvent,
@@ -163,6 +164,11 @@ async function obtain(
     await preparePerceiverSet(input);
     enter('train');
     await whileServing([() => serveModel(frozen), () => serveRewards(input)], () => trainRole(input));
+  } else if (phase.role === 'direct') {
+    enter('prepare prompts');
+    await prepareDirectSet(input);
+    enter('train');
+    await whileServing([() => serveRewards(input)], () => trainRole(input));
   } else {
     enter('collect evidence');
     await whileServing([() => serveModel(frozen)], () => collectEvidence(input));

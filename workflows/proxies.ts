@@ -36,6 +36,7 @@ export const {
 export const {
   prepareScenes,
   preparePerceiverSet,
+  prepareDirectSet,
   collectEvidence,
   trainRole,
   evaluateModel,

@@ -1,12 +1,15 @@
 /** What travels through Temporal: ids, keys and small plans; never a metric, an image or a sample. */
-import type { Hyperparameters, QuestionKind, Study } from '../studies/study.ts';
+import type { Hyperparameters, QuestionKind, Role, Strategy, Study } from '../studies/study.ts';
 
 /** A model: a directory that is there, or the last checkpoint of a phase. `key` names its weights, `name` is for people. */
 export type ModelRef =
   | { kind: 'directory'; directory: string; key: string; name: string }
   | { kind: 'phase'; phase: string; step: number; key: string; name: string };
 
-/** A needle-scene dataset: `count` scenes with `questions` questions each, of these kinds in turn. */
+/**
+ * A needle-scene dataset: `count` scenes with `questions` questions each, of these kinds in turn; or, with a `directory` (relative to
+ * the project), the first `count` rows that lie there.
+ */
 export type ScenesPlan = {
   key: string;
   split: 'train' | 'held-out';
@@ -14,13 +17,14 @@ export type ScenesPlan = {
   questions: number;
   kinds: QuestionKind[];
   seed: number;
+  directory?: string;
 };
 
-/** One training phase: `role` learns from `start` while `frozen` plays the other role (Algorithm 1 of the paper). */
+/** One training phase: `role` learns from `start` while `frozen` plays the other role (Algorithm 1 of the paper); `direct` has no other. */
 export type PhasePlan = {
   id: string;
   iteration: number;
-  role: 'perceiver' | 'reasoner';
+  role: Role;
   key: string;
   start: ModelRef;
   frozen: ModelRef;
@@ -41,7 +45,7 @@ export type EvaluationPlan = {
   after: string | null;
   model: ModelRef;
   scenes: ScenesPlan;
-  strategies: ('direct' | 'p2r')[];
+  strategies: Strategy[];
 };
 
 /** Everything an experiment will compute, in order. */

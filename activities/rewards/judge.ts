@@ -2,7 +2,7 @@
 import pLimit from 'p-limit';
 import { z } from 'zod';
 import type { ExtractorName } from '../../method/answers.ts';
-import { perceiverReward, reasonerReward } from '../../method/rewards.ts';
+import { directReward, perceiverReward, reasonerReward } from '../../method/rewards.ts';
 import { JsonLinesWriter, readJsonLines } from '../../store/files.ts';
 import { contentKey } from '../../store/keys.ts';
 import type { Sample } from '../../store/samples.ts';
@@ -40,7 +40,7 @@ export class UnknownSampleError extends Error {
 }
 
 export type JudgeOptions = {
-  role: 'perceiver' | 'reasoner';
+  role: 'perceiver' | 'reasoner' | 'direct';
   samples: Sample[];
   /** Everything besides sample and text that decides a verdict: frozen checkpoint, prompts, image rules, extractor. */
   context: string;
@@ -119,12 +119,27 @@ export class Judge {
         correct,
       };
     }
+    const { answer, correct } = verdict(extractor, sample, text);
+    if (role === 'direct') {
+      const reward = directReward({ status: 'judged', correct });
+      if (reward.status !== 'scored') throw new Error(reward.reason);
+      return {
+        key,
+        sample_id: sample.sample_id,
+        reward: reward.reward,
+        terms: reward.terms,
+        metrics: { hit_rate: null, iou: null, box_count: null, box_size: null },
+        boxes: [],
+        reasoner_text: null,
+        extracted_answer: answer,
+        correct,
+      };
+    }
     const { boxes, metrics } = perceptionMetrics(
       sample,
       perceptions.get(sample.sample_id)?.text ?? '',
       roles.imageRules,
     );
-    const { answer, correct } = verdict(extractor, sample, text);
     const reward = reasonerReward({ status: 'judged', correct });
     if (reward.status !== 'scored') throw new Error(reward.reason);
     return {

@@ -12,7 +12,7 @@ import { createRewardServer } from './server.ts';
 
 /** What the service is started with. */
 export const RewardConfig = z.object({
-  role: z.enum(['perceiver', 'reasoner']),
+  role: z.enum(['perceiver', 'reasoner', 'direct']),
   scenes: z.string(),
   perceptions_file: z.string(),
   model_endpoint_file: z.string(),

@@ -33,7 +33,7 @@ beforeEach(() => {
   answer = async () => 'The answer is (B).';
 });
 
-async function service(role: 'perceiver' | 'reasoner' = 'perceiver') {
+async function service(role: 'perceiver' | 'reasoner' | 'direct' = 'perceiver') {
   const judge = await Judge.open({
     role,
     samples: [sample],
@@ -113,6 +113,15 @@ test('the reasoner is judged by its answer alone', async () => {
   };
   expect(judgements.map(({ reward }) => reward)).toEqual([1, 0]);
   expect(judgements[0]?.metrics.iou).toBe(1);
+  expect(asked).toBe(0);
+});
+
+test('the direct baseline is judged by its answer, and has no boxes to measure', async () => {
+  const judge = await service('direct');
+  const response = await judge([completion('So it is P. The answer is (B).'), completion('(A)', 1)]);
+  const { judgements } = (await response.json()) as { judgements: { reward: number; metrics: object }[] };
+  expect(judgements.map(({ reward }) => reward)).toEqual([1, 0]);
+  expect(judgements[0]?.metrics).toEqual({ hit_rate: null, iou: null, box_count: null, box_size: null });
   expect(asked).toBe(0);
 });
 

@@ -15,11 +15,17 @@ class PackedGRPOTrainer(GRPOTrainer):
     """GRPO as TRL computes it; only how log-probabilities are obtained differs."""
 
     generate_seconds = 0.0
+    """Time spent generating since somebody set this to 0."""
+
+    @property
+    def sampling(self) -> dict[str, float]:
+        """Metrics of how the step's groups were chosen; GRPO takes them as they come."""
+        return {}
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
         result = super()._generate_single_turn(*args, **kwargs)
-        self.generate_seconds = time.perf_counter() - started
+        self.generate_seconds += time.perf_counter() - started
         return result
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:

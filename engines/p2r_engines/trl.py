@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checkpoints
-from .contract import EngineError, Exit, FencedError, Job, Lease, load_job, write_json
+from .contract import Dapo, EngineError, Exit, FencedError, Job, Lease, load_job, write_json
+from .dapo import overlong_penalty
 from .records import MetricsWriter, mean_metrics, write_rollouts
 from .rewards import Completion, Judgement, RewardClient
 
@@ -35,17 +36,20 @@ PROCESSOR_FILES = (
 
 
 class Judge:
-    """TRL's reward function: asks the reward service and keeps what it said for the step's records."""
+    """TRL's reward function: asks the reward service, applies the algorithm's shaping, and keeps both for the step's records."""
 
     __name__ = "p2r"
 
-    def __init__(self, client: RewardClient) -> None:
+    def __init__(self, client: RewardClient, job: Job) -> None:
         self._client = client
+        self._job = job
         self.completions: list[Completion] = []
         self.judgements: list[Judgement] = []
         self.seconds = 0.0
 
-    def __call__(self, completions: list[Any], sample_id: list[str], trainer_state: Any, **_: Any) -> list[float]:
+    def __call__(
+        self, completions: list[Any], sample_id: list[str], completion_ids: list[list[int]], trainer_state: Any, **_: Any
+    ) -> list[float]:
         started = time.perf_counter()
         seen: dict[str, int] = {}
         asked = []
@@ -54,8 +58,18 @@ class Judge:
             seen[sample] = rollout + 1
             asked.append(Completion(sample, rollout, completion[0]["content"]))
         judgements = self._client.judge(trainer_state.global_step + 1, asked)
+        algorithm = self._job.algorithm
+        if isinstance(algorithm, Dapo):
+            longest = self._job.hyperparameters.max_response_length
+            penalties = [overlong_penalty(algorithm, len(ids), longest) for ids in completion_ids]
+            judgements = [
+                judgement.model_copy(
+                    update={"reward": judgement.reward - penalty, "metrics": {**judgement.metrics, "overlong_penalty": penalty}}
+                )
+                for judgement, penalty in zip(judgements, penalties, strict=True)
+            ]
         self.completions, self.judgements = asked, judgements
-        self.seconds = time.perf_counter() - started
+        self.seconds += time.perf_counter() - started
         return [judgement.reward for judgement in judgements]
 
 
@@ -83,6 +97,7 @@ def _build_trainer(job: Job, judge: Judge) -> PackedGRPOTrainer:
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl import GRPOConfig
 
+    from .dapo_trainer import DapoTrainer
     from .packed_trainer import PackedGRPOTrainer
 
     torch.set_num_threads(job.threads)
@@ -113,6 +128,7 @@ def _build_trainer(job: Job, judge: Judge) -> PackedGRPOTrainer:
         max_grad_norm=h.grad_clip,
         beta=h.kl_loss_coef,
         epsilon=h.clip_ratio,
+        epsilon_high=job.algorithm.clip_ratio_high if isinstance(job.algorithm, Dapo) else h.clip_ratio,
         # TRL's default weights the KL term by the importance ratio; Equation 5 and veRL do not.
         use_bias_correction_kl=False,
         temperature=h.temperature,
@@ -129,13 +145,17 @@ def _build_trainer(job: Job, judge: Judge) -> PackedGRPOTrainer:
         dataloader_pin_memory=False,
         remove_unused_columns=False,
     )
-    trainer = PackedGRPOTrainer(
-        model=model,
-        reward_funcs=judge,
-        args=arguments,
-        train_dataset=_load_dataset(job),
-        processing_class=processor,
-    )
+    parts: dict[str, Any] = {
+        "model": model,
+        "reward_funcs": judge,
+        "args": arguments,
+        "train_dataset": _load_dataset(job),
+        "processing_class": processor,
+    }
+    if isinstance(job.algorithm, Dapo):
+        trainer: PackedGRPOTrainer = DapoTrainer(judge=judge, algorithm=job.algorithm, total_steps=h.total_steps, **parts)
+    else:
+        trainer = PackedGRPOTrainer(**parts)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
@@ -181,6 +201,7 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.started = time.perf_counter()
+            self.trainer.generate_seconds = judge.seconds = 0.0
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
             if "grad_norm" not in logs:
@@ -205,6 +226,7 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
                     "clipped_completions": logs.get("completions/clipped_ratio"),
                     "zero_variance_groups": logs.get("frac_reward_zero_std"),
                     "step_seconds": seconds,
+                    **self.trainer.sampling,
                     "generate_seconds": self.trainer.generate_seconds,
                     "reward_seconds": judge.seconds,
                     "update_seconds": seconds - self.trainer.generate_seconds - judge.seconds,
@@ -273,7 +295,7 @@ def run(job: Job) -> Exit:
     if not (job.model / "config.json").is_file():
         raise EngineError("ModelUnloadable", f"{job.model} is not a model directory: config.json is missing.")
 
-    judge = Judge(RewardClient(job.reward, job.role))
+    judge = Judge(RewardClient(job.reward, job.role), job)
     trainer = _build_trainer(job, judge)
     if stop:
         return Exit.STOPPED

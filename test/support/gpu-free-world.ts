@@ -64,6 +64,7 @@ export function gpuFreeActivities(store: Store, script: Script, log: Log): Activ
     ...createTrainingActivities(store),
     prepareScenes: nothing,
     preparePerceiverSet: nothing,
+    prepareDirectSet: nothing,
     collectEvidence: nothing,
     serveModel: untilCancelled,
     serveRewards: untilCancelled,

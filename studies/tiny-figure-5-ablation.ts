@@ -1,0 +1,15 @@
+/** Figure 5 on needle scenes: four schedules from one base. */
+import { defineStudy } from './study.ts';
+import quickstart from './tiny-quickstart.ts';
+
+export default defineStudy({
+  ...quickstart,
+  name: 'tiny-figure-5-ablation',
+  title: 'Which roles are trained, and in which order',
+  cases: {
+    'p-only': { schedule: ['perceiver'] },
+    'r-only': { schedule: ['reasoner'] },
+    'p-then-r': { schedule: ['perceiver', 'reasoner'] },
+    'r-then-p': { schedule: ['reasoner', 'perceiver'] },
+  },
+});
