@@ -55,7 +55,11 @@ export async function loadStudyFile(nameOrPath: string): Promise<StudyFile> {
     : path.join(import.meta.dirname, `${nameOrPath}.ts`);
   if (!existsSync(file) || (!nameOrPath.endsWith('.ts') && !names.includes(nameOrPath)))
     throw new StudyNotFoundError(nameOrPath, names);
-  const module = (await import(pathToFileURL(file).href)) as { default?: unknown };
+  const module = (await import(pathToFileURL(file).href).catch((error: Error) => {
+    // defineStudy throws while the file is being loaded; its own sentence says most.
+    if (error instanceof StudyInvalidError) throw error;
+    throw new StudyInvalidError(nameOrPath, [`it cannot be loaded: ${error.message.split('\n')[0]}`]);
+  })) as { default?: unknown };
   const { cases, sweep, ...study } = (module.default ?? {}) as Record<string, unknown>;
   const variations = Variations.safeParse({ cases, sweep });
   if (!variations.success)

@@ -1,7 +1,10 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { expect, test } from 'vitest';
 import { loadExperiments, loadStudy, studyNames } from './index.ts';
 import { planExperiment } from './plan.ts';
-import { defineStudy, parseStudy } from './study.ts';
+import { defineStudy, parseStudy, StudyInvalidError } from './study.ts';
 import { experimentsOf } from './sweep.ts';
 import quickstart from './tiny-quickstart.ts';
 
@@ -200,4 +203,17 @@ test('a wrong swept key or value is named, and so are the keys that are allowed'
   expect(expand({ 'actor.lr': [1] })).toThrow(/actor\.lr: there is no "actor" in this study/);
   expect(expand({ 'perceiver.lr': [-1] })).toThrow(/perceiver\.lr: /);
   expect(expand({ '__proto__.lr': [1] })).toThrow(/there is no "__proto__"/);
+});
+
+test('a file that is no TypeScript, or imports what is not there, is refused in one sentence', async () => {
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'p2r-study-'));
+  const write = (name: string, text: string) => {
+    const file = path.join(directory, name);
+    writeFileSync(file, text);
+    return file;
+  };
+  await expect(loadStudy(write('half.ts', 'export default {'))).rejects.toThrow(StudyInvalidError);
+  await expect(loadStudy(write('import.ts', "import './gone.ts';"))).rejects.toThrow(
+    /import\.ts is not a valid study: it cannot be loaded: .*gone/,
+  );
 });
