@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { bundleWorkflowCode, Worker } from '@temporalio/worker';
+import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type ExperimentRecord, readEvents, readExperiment, writeExperiment } from '../store/experiments.ts';
 import { openStore } from '../store/layout.ts';
@@ -19,6 +19,7 @@ import { abortPhaseUpdate, retryPhaseUpdate, skipPhaseUpdate } from '../workflow
 import { pauseUpdate, resumeUpdate } from '../workflows/experiment.ts';
 import { SEARCH_ATTRIBUTES } from '../workflows/search-attributes.ts';
 import { gpuFreeActivities, type Log, type Script } from './support/gpu-free-world.ts';
+import { recordedHistory } from './support/recorded-history.ts';
 
 const PROJECT = path.resolve(import.meta.dirname, '..');
 const HOME = mkdtempSync(path.join(os.tmpdir(), 'p2r-gate-'));
@@ -31,23 +32,26 @@ const plain: Script = {
   accuracy: () => 0.5,
 };
 const script: Script = { ...plain };
+/** Set to a version to record the decisions' histories for test/replay.test.ts. */
+const RECORD = process.env.P2R_RECORD_HISTORIES;
+let bundle: WorkflowBundle;
 let environment: TestWorkflowEnvironment;
 let worker: Worker;
 let running: Promise<void>;
 
 beforeAll(async () => {
+  Runtime.install({ logger: new DefaultLogger('ERROR') });
   environment = await TestWorkflowEnvironment.createLocal({
     server: {
       executable: { type: 'existing-path', path: path.join(PROJECT, '.venv', 'bin', 'temporal') },
       searchAttributes: Object.values(SEARCH_ATTRIBUTES),
     },
   });
+  bundle = await bundleWorkflowCode({ workflowsPath: path.join(PROJECT, 'workflows', 'index.ts') });
   worker = await Worker.create({
     connection: environment.nativeConnection,
     taskQueue: 'gate',
-    workflowBundle: await bundleWorkflowCode({
-      workflowsPath: path.join(PROJECT, 'workflows', 'index.ts'),
-    }),
+    workflowBundle: bundle,
     activities: gpuFreeActivities(store, script, log),
     maxHeartbeatThrottleInterval: '200ms',
     defaultHeartbeatThrottleInterval: '200ms',
@@ -290,3 +294,41 @@ test('an experiment ends early by its rule', async () => {
   });
   expect((await readProgress(store, record)).state).toBe('completed');
 }, 60_000);
+
+test('the history of a phase does not grow with its steps', async () => {
+  const events: number[] = [];
+  for (const total_steps of [2, 40]) {
+    const smoke = await loadStudy('tiny-smoke');
+    const record = await prepare({ perceiver: { ...smoke.perceiver, total_steps }, schedule: ['perceiver'] });
+    await (await start(record)).result();
+    const { events: found } = await gateOf(record.experiment, 'iteration-1/perceiver').fetchHistory();
+    // How events share workflow tasks is a matter of timing; everything else is not.
+    events.push(
+      (found ?? []).filter(
+        (event) =>
+          !event.workflowTaskScheduledEventAttributes &&
+          !event.workflowTaskStartedEventAttributes &&
+          !event.workflowTaskCompletedEventAttributes,
+      ).length,
+    );
+  }
+  expect(log).toHaveLength(42);
+  expect(events[1]).toBe(events[0]);
+}, 60_000);
+
+test('every history of these tests replays', async () => {
+  let replayed = 0;
+  for await (const { workflowId, runId } of environment.client.workflow.list()) {
+    const history = await environment.client.workflow.getHandle(workflowId, runId).fetchHistory();
+    await Worker.runReplayHistory({ workflowBundle: bundle }, history, workflowId);
+    if (
+      RECORD !== undefined &&
+      /^gate-[12]\/iteration-1\/perceiver$|^gate-[45]$|-fork\/iteration-1\/reasoner$/.test(workflowId)
+    ) {
+      const name = `${workflowId.includes('/') ? 'phase' : 'experiment'}-${RECORD}-${workflowId.replaceAll('/', '-')}-${runId.slice(-4)}.json`;
+      await writeFile(path.join(import.meta.dirname, 'histories', name), recordedHistory(history));
+    }
+    replayed++;
+  }
+  expect(replayed).toBeGreaterThan(30);
+}, 120_000);
