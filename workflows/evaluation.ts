@@ -1,5 +1,7 @@
 /** One evaluation: the checkpoint is served, held-out questions are asked, scores are written. */
 import { defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
+import { IMAGE_RULES } from '../method/image-rules.ts';
+import { servingLimits } from '../method/serving-limits.ts';
 import type { Study } from '../studies/study.ts';
 import { evaluateModel, evaluationIsComplete, prepareScenes, recordEvent, serveModel } from './proxies.ts';
 import { recordOutcome } from './record-outcome.ts';
@@ -39,6 +41,11 @@ export async function evaluation({ experiment, study, evaluation }: EvaluationIn
       model: evaluation.model,
       serving: study.serving,
       threads: study.engine.threads,
+      limits: servingLimits(
+        { perceiver: study.perceiver, reasoner: study.reasoner },
+        IMAGE_RULES[study.evaluation.image_rules ?? study.image_rules],
+        study.evaluation.concurrency,
+      ),
     };
     await whileServing([() => serveModel(served)], () => evaluateModel({ study, evaluation }));
     return { id: evaluation.id, key: evaluation.key, reused: false };

@@ -1,5 +1,7 @@
 /** One training phase: dataset, frozen role, rewards, training; reused when its key is already complete on disk. */
 import { defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
+import { IMAGE_RULES } from '../method/image-rules.ts';
+import { servingLimits } from '../method/serving-limits.ts';
 import type { Study } from '../studies/study.ts';
 import {
   collectEvidence,
@@ -48,6 +50,11 @@ export async function phase({ experiment, study, phase }: PhaseInput): Promise<S
       model: phase.frozen,
       serving: study.serving,
       threads: study.engine.threads,
+      limits: servingLimits(
+        phase.role === 'reasoner' ? { perceiver: study.perceiver } : { reasoner: study.reasoner },
+        IMAGE_RULES[study.image_rules],
+        study.evaluation.concurrency,
+      ),
     };
     if (phase.role === 'perceiver') {
       activity = 'prepare prompts';
