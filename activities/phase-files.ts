@@ -7,9 +7,17 @@ export function serviceFiles(owner: string) {
   const directory = path.join(owner, 'services');
   return {
     directory,
-    modelRecord: path.join(directory, 'model.process.json'),
+    /** Of the n-th server of the model (0, 1, ...). */
+    model: (server: number) => {
+      const name = server === 0 ? 'model' : `model-${server}`;
+      return {
+        record: path.join(directory, `${name}.process.json`),
+        log: path.join(directory, `${name}.log`),
+        load: path.join(directory, `${name}.load.jsonl`),
+        endpoint: path.join(directory, `${name}.server.json`),
+      };
+    },
     modelEndpoint: path.join(directory, 'model.endpoint.json'),
-    modelLog: path.join(directory, 'model.log'),
     rewardRecord: path.join(directory, 'reward.process.json'),
     rewardConfig: path.join(directory, 'reward.config.json'),
     rewardEndpoint: path.join(directory, 'reward.endpoint.json'),

@@ -1,5 +1,7 @@
 /** One evaluation: the checkpoint is served, held-out questions are asked, scores are written. */
 import { defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
+import { IMAGE_RULES } from '../method/image-rules.ts';
+import { servingLimits } from '../method/serving-limits.ts';
 import {
   evaluateModel,
   evaluationIsComplete,
@@ -51,6 +53,11 @@ export async function evaluation({ experiment, evaluation: id }: EvaluationInput
       model: evaluation.model,
       serving: study.serving,
       threads: study.engine.threads,
+      limits: servingLimits(
+        { perceiver: study.perceiver, reasoner: study.reasoner },
+        IMAGE_RULES[study.evaluation.image_rules ?? study.image_rules],
+        study.evaluation.concurrency,
+      ),
     };
     await whileServing([() => serveModel(served)], () => evaluateModel({ study, evaluation }));
     return { id, key, how: 'computed' };

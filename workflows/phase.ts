@@ -14,6 +14,8 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
+import { IMAGE_RULES } from '../method/image-rules.ts';
+import { servingLimits } from '../method/serving-limits.ts';
 import { abortPhaseUpdate, checkRetry, checkSkip, retryPhaseUpdate, skipPhaseUpdate } from './decisions.ts';
 import { isDamagedInput } from './failures.ts';
 import {
@@ -158,6 +160,11 @@ async function obtain(
     model: phase.frozen,
     serving: study.serving,
     threads: study.engine.threads,
+    limits: servingLimits(
+      phase.role === 'reasoner' ? { perceiver: study.perceiver } : { reasoner: study.reasoner },
+      IMAGE_RULES[study.image_rules],
+      study.evaluation.concurrency,
+    ),
   };
   if (phase.role === 'perceiver') {
     enter('prepare prompts');

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checkpoints
-from .contract import Dapo, EngineError, Exit, FencedError, Job, Lease, load_job, write_json
+from .contract import Dapo, EngineError, Exit, Job, Lease
 from .dapo import overlong_penalty
-from .records import MetricsWriter, mean_metrics, write_rollouts
+from .engine_main import main
+from .records import MetricsWriter, grpo_advantages, mean_metrics, write_rollouts
 from .rewards import Completion, Judgement, RewardClient
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from .packed_trainer import PackedGRPOTrainer
-
-# Files that say how images and text become tokens. TRL re-saves them in another layout; the checkpoint keeps the original bytes, so
-# that every server sees the same pixel budget and template.
-PROCESSOR_FILES = (
-    "chat_template.jinja",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "video_preprocessor_config.json",
-)
 
 
 class Judge:
@@ -208,7 +196,13 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
                 return
             step = state.global_step
             seconds = time.perf_counter() - self.started
-            write_rollouts(job.phase_dir, step, judge.completions, judge.judgements, _advantages(job, judge.judgements))
+            write_rollouts(
+                job.phase_dir,
+                step,
+                judge.completions,
+                judge.judgements,
+                grpo_advantages(judge.judgements, job.hyperparameters.rollout_n, 1e-4),
+            )
             metrics.write(
                 step,
                 {
@@ -247,18 +241,6 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
     return Recorder()
 
 
-def _advantages(job: Job, judgements: list[Judgement]) -> list[float]:
-    """Equation 4 of the paper with TRL's epsilon, for the records (TRL computes its own for the loss)."""
-    out: list[float] = []
-    n = job.hyperparameters.rollout_n
-    for start in range(0, len(judgements), n):
-        group = [j.reward for j in judgements[start : start + n]]
-        mean = sum(group) / len(group)
-        std = (sum((r - mean) ** 2 for r in group) / (len(group) - 1)) ** 0.5
-        out += [(r - mean) / (std + 1e-4) for r in group]
-    return out
-
-
 def _save(trainer: PackedGRPOTrainer, job: Job, directory: Path) -> None:
     """Fills a directory with weights and everything a bit-exact resume needs."""
     staging = Path(trainer.args.output_dir)
@@ -268,10 +250,7 @@ def _save(trainer: PackedGRPOTrainer, job: Job, directory: Path) -> None:
     for path in saved.iterdir():
         if path.name not in ("processor_config.json", "training_args.bin"):
             shutil.move(path, directory / path.name)
-    for name in PROCESSOR_FILES:
-        source = job.model / name
-        if source.exists():
-            shutil.copyfile(source, directory / name)
+    checkpoints.copy_processor_files(job.model, directory)
     shutil.rmtree(staging, ignore_errors=True)
 
 
@@ -324,46 +303,5 @@ def _commit_after_each_save_point(trainer: PackedGRPOTrainer, recorder: Any, job
     trainer._maybe_log_save_evaluate = hooked
 
 
-def _error_type(error: BaseException) -> tuple[str, str]:
-    if isinstance(error, EngineError):
-        return error.kind, str(error)
-    if isinstance(error, OSError) and error.errno == 28:
-        return (
-            "DiskFull",
-            f"no space left on the disk while writing {error.filename}: free some and retry the phase.",
-        )
-    if "out of memory" in str(error).lower():
-        return (
-            "CudaOutOfMemory",
-            "the device ran out of memory: lower ppo_micro_batch_size or max_response_length.",
-        )
-    return "Unknown", f"{error.__class__.__name__}: {str(error)[:300]}"
-
-
-def main() -> None:
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    path = Path(sys.argv[1])
-    try:
-        job = load_job(path)
-    except EngineError as error:
-        write_json(path.with_name("error.json"), {"type": error.kind, "message": str(error), "detail": ""})
-        print(error, file=sys.stderr)
-        sys.exit(Exit.FAILED)
-    try:
-        code = run(job)
-    except FencedError as error:
-        print(error, file=sys.stderr)
-        code = Exit.FENCED
-    except BaseException as error:
-        kind, message = _error_type(error)
-        detail = "".join(traceback.format_exception(error))[-8000:]
-        print(detail, file=sys.stderr)
-        write_json(job.attempt_dir / "error.json", {"type": kind, "message": message, "detail": detail})
-        code = Exit.FAILED
-    sys.stderr.flush()
-    os._exit(code)
-
-
 if __name__ == "__main__":
-    main()
+    main(run)
