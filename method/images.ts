@@ -8,6 +8,7 @@ import {
   ImageError,
   type ImageRules,
   imageRulesKey,
+  planCrop,
   planCrops,
   wholeSize,
 } from './image-rules.ts';
@@ -20,7 +21,7 @@ export * from './image-rules.ts';
 const READABLE = new Set(['jpeg', 'png', 'webp', 'tiff', 'gif', 'heif', 'avif', 'jp2', 'jxl']);
 
 /** What the header says: the upright size, and whether pixels need more than decoding to become 8-bit sRGB. */
-type Header = {
+export type Header = {
   width: number;
   height: number;
   jpeg: boolean;
@@ -77,8 +78,8 @@ export async function decodeImage(bytes: Buffer, rules: ImageRules): Promise<Dec
   return { width, height, pixels: data, bytes, header };
 }
 
-/** Header only: what it says, once format, sample type and pixel count are known to be acceptable. */
-async function readHeader(bytes: Buffer, rules: ImageRules): Promise<Header> {
+/** Header only: what it says, once format, sample type and pixel count are known to be acceptable. Throws as `decodeImage`. */
+export async function readHeader(bytes: Buffer, rules: ImageRules): Promise<Header> {
   const metadata = await reading(() => sharp(bytes, { limitInputPixels: false }).metadata());
   const { format, depth, orientation, space, hasAlpha, hasProfile } = metadata;
   if (!READABLE.has(format)) {
@@ -164,6 +165,25 @@ export async function prepareEvidence(
 /** The whole image without any box, resized to its budget: what the Perceiver and the direct baseline see. */
 export async function prepareWhole(decoded: DecodedImage, rules: ImageRules): Promise<Buffer> {
   return encode(await wholePixels(decoded, rules), wholeSize(decoded, rules), rules);
+}
+
+/** One region, cut and resized as the rules say; `null` where the rules leave it out (see `planCrop`). */
+export async function prepareCrop(
+  decoded: DecodedImage,
+  box: Box,
+  rules: ImageRules,
+): Promise<{ bytes: Buffer; plan: CropPlan } | null> {
+  const plan = planCrop(box, decoded, rules);
+  return plan === null ? null : { bytes: await atOnce(() => crop(decoded, plan, rules)), plan };
+}
+
+/** The whole image with the boxes drawn, without crops. */
+export async function prepareAnnotated(
+  decoded: DecodedImage,
+  boxes: readonly Box[],
+  rules: ImageRules,
+): Promise<Buffer> {
+  return atOnce(() => annotate(decoded, boxes, rules));
 }
 
 async function annotate(decoded: DecodedImage, boxes: readonly Box[], rules: ImageRules): Promise<Buffer> {

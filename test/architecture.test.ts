@@ -11,9 +11,23 @@ const ALLOWED: Record<string, { values: string[]; types: string[] }> = {
   store: { values: [], types: [] },
   studies: { values: ['method', 'store'], types: ['workflows'] },
   workflows: { values: ['method', 'studies'], types: ['activities'] },
-  activities: { values: ['method', 'store', 'studies'], types: ['workflows'] },
+  benchmarks: { values: ['method', 'store'], types: [] },
+  evaluation: { values: ['benchmarks', 'method', 'store'], types: [] },
+  activities: { values: ['benchmarks', 'evaluation', 'method', 'store', 'studies'], types: ['workflows'] },
   dashboards: { values: ['store'], types: ['workflows'] },
-  cli: { values: ['activities', 'method', 'store', 'studies', 'temporal.config.ts', 'workflows'], types: [] },
+  cli: {
+    values: [
+      'activities',
+      'benchmarks',
+      'evaluation',
+      'method',
+      'store',
+      'studies',
+      'temporal.config.ts',
+      'workflows',
+    ],
+    types: [],
+  },
 };
 
 type Arrow = { file: string; to: string; typeOnly: boolean };

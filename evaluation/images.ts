@@ -1,0 +1,149 @@
+/** The images of the questions under way: read once, decoded once, passed through unchanged where no resize is due. */
+import { createHash } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import pLimit from 'p-limit';
+import type { ImageSource } from '../benchmarks/item.ts';
+import type { Box, Size } from '../method/boxes.ts';
+import { DecodedImages } from '../method/decoded-images.ts';
+import {
+  type DecodedImage,
+  type Header,
+  type ImageRules,
+  planCrops,
+  prepareAnnotated,
+  prepareCrop,
+  prepareEvidence,
+  prepareWhole,
+  readHeader,
+  wholeSize,
+} from '../method/images.ts';
+import type { SentImage } from '../method/strategies/strategy.ts';
+
+/** Encoded files kept for the questions that share them. */
+const KEPT_FILE_BYTES = 48_000_000;
+/** Decoded pixels kept; a 4K image takes 25 MB. */
+const KEPT_PIXEL_BYTES = 128_000_000;
+
+/**
+ * Whether a file may go to the model as it is: an upright, opaque 8-bit sRGB JPEG, PNG or WebP whose pixel count is within the budget.
+ * The model's own processor then rounds the sides to whole patches, as it does for every image.
+ */
+export function passesThrough(header: Header, bytes: Buffer, rules: ImageRules): boolean {
+  const pixels = header.width * header.height;
+  const known =
+    header.jpeg || bytes.readUInt32BE(0) === 0x89504e47 || bytes.toString('latin1', 8, 12) === 'WEBP';
+  const plain = header.upright && header.opaque && header.srgb;
+  return known && plain && pixels <= rules.wholeImagePixels && pixels >= rules.minPixels;
+}
+
+/** Reads, decodes and prepares images, as many at once as there are cores. */
+export class Images {
+  readonly #files = new Map<string, Promise<Buffer>>();
+  readonly #decoded = new DecodedImages({ maxBytes: KEPT_PIXEL_BYTES });
+  readonly #atOnce = pLimit(availableParallelism());
+  #fileBytes = 0;
+
+  /** The encoded file. */
+  file(source: ImageSource): Promise<Buffer> {
+    const known = this.#files.get(source.key);
+    if (known !== undefined) {
+      this.#files.delete(source.key);
+      this.#files.set(source.key, known);
+      return known;
+    }
+    const reading = source.read();
+    this.#files.set(source.key, reading);
+    reading.then(
+      (bytes) => {
+        this.#fileBytes += bytes.length;
+        void this.#forget();
+      },
+      () => this.#files.delete(source.key),
+    );
+    return reading;
+  }
+
+  async #forget(): Promise<void> {
+    for (const [key, file] of this.#files) {
+      if (this.#fileBytes <= KEPT_FILE_BYTES) return;
+      this.#files.delete(key);
+      this.#fileBytes -= (await file).length;
+    }
+  }
+
+  /** Hex sha256 of the file. */
+  async sha256(source: ImageSource): Promise<string> {
+    return createHash('sha256')
+      .update(await this.file(source))
+      .digest('hex');
+  }
+
+  /** Upright size of the image, from its header. */
+  async size(source: ImageSource, rules: ImageRules): Promise<Size> {
+    const { width, height } = await readHeader(await this.file(source), rules);
+    return { width, height };
+  }
+
+  #prepare<T>(
+    source: ImageSource,
+    rules: ImageRules,
+    work: (decoded: DecodedImage) => Promise<T>,
+  ): Promise<T> {
+    return this.#atOnce(async () =>
+      work(await this.#decoded.get(source.key, rules, () => this.file(source))),
+    );
+  }
+
+  /** The whole image, in its own bytes where they may pass. */
+  async whole(source: ImageSource, rules: ImageRules): Promise<SentImage> {
+    const bytes = await this.file(source);
+    const header = await readHeader(bytes, rules);
+    if (passesThrough(header, bytes, rules)) return { bytes, pixels: header.width * header.height };
+    const { width, height } = wholeSize(header, rules);
+    return {
+      bytes: await this.#prepare(source, rules, (decoded) => prepareWhole(decoded, rules)),
+      pixels: width * height,
+    };
+  }
+
+  /** Annotated whole image first, then the crops. */
+  evidence(
+    source: ImageSource,
+    boxes: readonly Box[],
+    rules: ImageRules,
+  ): Promise<{ images: SentImage[]; usedBoxes: Box[] }> {
+    return this.#prepare(source, rules, async (decoded) => {
+      const { annotated, crops, usedBoxes } = await prepareEvidence(decoded, boxes, rules);
+      const whole = wholeSize(decoded, rules);
+      const targets = planCrops(boxes, decoded, rules).map(({ plan }) => plan.target);
+      return {
+        images: [
+          { bytes: annotated, pixels: whole.width * whole.height },
+          ...crops.map((bytes, index) => ({
+            bytes,
+            pixels: (targets[index]?.width ?? 0) * (targets[index]?.height ?? 0),
+          })),
+        ],
+        usedBoxes,
+      };
+    });
+  }
+
+  /** One region. */
+  crop(source: ImageSource, box: Box, rules: ImageRules): Promise<SentImage | null> {
+    return this.#prepare(source, rules, async (decoded) => {
+      const cut = await prepareCrop(decoded, box, rules);
+      return cut === null
+        ? null
+        : { bytes: cut.bytes, pixels: cut.plan.target.width * cut.plan.target.height };
+    });
+  }
+
+  /** The whole image with one frame. */
+  framed(source: ImageSource, box: Box, rules: ImageRules): Promise<SentImage> {
+    return this.#prepare(source, rules, async (decoded) => {
+      const { width, height } = wholeSize(decoded, rules);
+      return { bytes: await prepareAnnotated(decoded, [box], rules), pixels: width * height };
+    });
+  }
+}
