@@ -296,8 +296,8 @@ export type GateView = {
   can_decide: boolean;
 } | null;
 
-/** POST /api/experiments/:id/gate/plan */
-export type GatePlan = { steps: PlannedStep[] };
+/** POST /api/experiments/:id/gate/plan: what a retry would do, or why it would be refused. */
+export type GatePlan = { steps: PlannedStep[]; refused: string | null };
 
 /** Every answer that is not a success. `message` is one sentence for people; `code` is for programs. */
 export type Problem = {

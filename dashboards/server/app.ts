@@ -5,6 +5,7 @@ import { stream, streamSSE } from 'hono/streaming';
 import { z } from 'zod';
 import { CorruptFileError } from '../../store/files.ts';
 import { InvalidIdError, openStore } from '../../store/layout.ts';
+import type { GatePlan } from './api.ts';
 import { followChanges, type Notice } from './changes.ts';
 import { FEWEST_POINTS } from './downsample.ts';
 import { openPredictions } from './evaluation.ts';
@@ -166,7 +167,8 @@ export function createDashboard(options: DashboardOptions): { app: Hono; close: 
     const { metrics = [] } = parse(CsvParameters, context.req.query());
     const record = await recordOf(context);
     context.header('content-type', 'text/csv; charset=utf-8');
-    context.header('content-disposition', `attachment; filename="${record.experiment}.csv"`);
+    const name = [record.experiment, ...(metrics.length === 1 ? metrics : [])].join('-');
+    context.header('content-disposition', `attachment; filename="${name}.csv"`);
     return stream(context, async (out) => {
       for await (const piece of runs.csv(record, metrics)) await out.write(piece);
     });
@@ -226,8 +228,15 @@ export function createDashboard(options: DashboardOptions): { app: Hono; close: 
 
   app.post('/api/experiments/:id/gate/plan', async (context) => {
     const wish = await body(context, Retry);
-    const { phase, client } = await waiting(context);
-    return context.json({ steps: await client.plan(context.req.param('id'), phase, wish) });
+    // That a wish cannot be granted is what a plan is asked for to find out: an answer, not an error.
+    try {
+      const { phase, client } = await waiting(context);
+      const steps = await client.plan(context.req.param('id'), phase, wish);
+      return context.json({ steps, refused: null } satisfies GatePlan);
+    } catch (error) {
+      if (!(error instanceof GateRefusedError)) throw error;
+      return context.json({ steps: [], refused: error.message } satisfies GatePlan);
+    }
   });
   app.post('/api/experiments/:id/gate/retry', async (context) => {
     const wish = await body(context, Retry);

@@ -212,6 +212,12 @@ function Plan({ address, wish, allowed }: { address: string; wish: Wish; allowed
       </p>
     );
   if (plan === null) return null;
+  if (plan.refused !== null)
+    return (
+      <p class="said-back" data-ok="false" role="status">
+        {plan.refused}
+      </p>
+    );
   return (
     <Table
       caption="What a retry would do"
