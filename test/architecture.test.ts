@@ -14,7 +14,7 @@ const ALLOWED: Record<string, { values: string[]; types: string[] }> = {
   benchmarks: { values: ['method', 'store'], types: [] },
   evaluation: { values: ['benchmarks', 'method', 'store'], types: [] },
   activities: { values: ['benchmarks', 'evaluation', 'method', 'store', 'studies'], types: ['workflows'] },
-  dashboards: { values: ['method', 'store'], types: ['workflows'] },
+  dashboards: { values: ['benchmarks', 'method', 'store'], types: ['workflows'] },
   cli: {
     values: [
       'activities',

@@ -230,7 +230,7 @@ export type PairedView = {
   only_a: number;
   only_b: number;
   both_wrong: number;
-  /** Accuracy of b minus that of a, with its 95 % interval. */
+  /** Accuracy of b minus that of a, with its 95 % bootstrap interval over samples. */
   difference: number;
   interval: [number, number];
   /** Exact two-sided McNemar test. */

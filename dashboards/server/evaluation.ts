@@ -1,6 +1,8 @@
 /** The evaluation page: every strategy of every checkpoint, two of them side by side, one sample over all of them. */
 import { z } from 'zod';
-import { pairedDifference, wilsonInterval } from '../../method/intervals.ts';
+import { clusterBootstrap } from '../../benchmarks/statistics/bootstrap.ts';
+import { agreement, mcnemarExact } from '../../benchmarks/statistics/paired.ts';
+import { wilsonInterval } from '../../method/intervals.ts';
 import { evaluationFiles, Prediction } from '../../store/evaluations.ts';
 import type { ExperimentEvent } from '../../store/experiments.ts';
 import type { Store } from '../../store/layout.ts';
@@ -127,36 +129,31 @@ export function attribution(predictions: Prediction[]): Attribution | null {
   return Object.values(counts).some((count) => count > 0) ? counts : null;
 }
 
-/** Compares two columns of answers on the samples that both have; null when there is none. */
+/** Compares two columns of answers on the samples that both have, taken as independent; null when there is none. */
 export function paired(
   a: ReadonlyMap<string, { correct: boolean; kind: string }>,
   b: ReadonlyMap<string, { correct: boolean; kind: string }>,
 ): PairedView | null {
-  const counts = { bothRight: 0, onlyA: 0, onlyB: 0, bothWrong: 0 };
-  const changed: PairedView['changed'] = [];
-  for (const [id, left] of a) {
+  const pairs = [...a].flatMap(([id, left]) => {
     const right = b.get(id);
-    if (right === undefined) continue;
-    if (left.correct && right.correct) counts.bothRight++;
-    else if (left.correct) counts.onlyA++;
-    else if (right.correct) counts.onlyB++;
-    else counts.bothWrong++;
-    if (left.correct !== right.correct)
-      changed.push({ sample_id: id, kind: left.kind, better: left.correct ? 'a' : 'b' });
-  }
-  const count = counts.bothRight + counts.onlyA + counts.onlyB + counts.bothWrong;
-  if (count === 0) return null;
-  const { difference, interval, pValue } = pairedDifference(counts);
+    return right === undefined ? [] : [{ id, kind: left.kind, a: left.correct, b: right.correct }];
+  });
+  if (pairs.length === 0) return null;
+  const { both, onlyA, onlyB, neither } = agreement(pairs);
   return {
-    count,
-    both_right: counts.bothRight,
-    only_a: counts.onlyA,
-    only_b: counts.onlyB,
-    both_wrong: counts.bothWrong,
-    difference,
-    interval,
-    p_value: pValue,
-    changed,
+    count: pairs.length,
+    both_right: both,
+    only_a: onlyA,
+    only_b: onlyB,
+    both_wrong: neither,
+    difference: (onlyB - onlyA) / pairs.length,
+    interval: clusterBootstrap(
+      pairs.map((pair) => ({ cluster: pair.id, value: Number(pair.b) - Number(pair.a) })),
+    ),
+    p_value: mcnemarExact(onlyA, onlyB),
+    changed: pairs
+      .filter((pair) => pair.a !== pair.b)
+      .map(({ id, kind, a: left }) => ({ sample_id: id, kind, better: left ? 'a' : 'b' })),
   };
 }
 

@@ -292,8 +292,8 @@ function Pair({ detail, rows }: { detail: ExperimentDetail; rows: EvaluationRow[
           <p class="difference">
             B minus A: <strong>{points(data.difference)}</strong>{' '}
             <span class="soft">
-              (95 % interval {points(data.interval[0])} to {points(data.interval[1])}; exact McNemar test p{' '}
-              {data.p_value < 0.001 ? '< 0.001' : `= ${data.p_value.toFixed(3)}`}; n = {data.count})
+              (95 % bootstrap interval {points(data.interval[0])} to {points(data.interval[1])}; exact McNemar
+              test p {data.p_value < 0.001 ? '< 0.001' : `= ${data.p_value.toFixed(3)}`}; n = {data.count})
             </span>
           </p>
           <Table
