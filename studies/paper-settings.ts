@@ -27,7 +27,7 @@ export const PAPER_PHASE = {
 /** Benchmarks of Table 1 and their average in the figures. */
 export const HIGH_RESOLUTION = ['V-Star', 'HR-Bench-4K', 'HR-Bench-8K'];
 
-/** One iteration of PRA-GRPO on Qwen3-VL-4B: 4 GPUs train, the fifth serves the frozen role (docs/cluster.md). */
+/** One iteration of PRA-GRPO on Qwen3-VL-4B: 4 GPUs train, the fifth serves the frozen role. */
 export const PAPER_4B = {
   seed: 1,
   model: 'models/Qwen3-VL-4B-Instruct',

@@ -238,12 +238,12 @@ export const Study = z.strictObject({
 export type Study = z.infer<typeof Study>;
 
 /** Values by dotted key of a study: `{ 'perceiver.lr': 2e-6 }`. */
-export const Overrides = z.record(z.string(), z.json());
-export type Overrides = z.infer<typeof Overrides>;
+export const StudySettings = z.record(z.string(), z.json());
+export type StudySettings = z.infer<typeof StudySettings>;
 
 /** What a study file may say besides: experiments that differ by named overrides, and lists of values, each combined with each. */
 export const Variations = z.strictObject({
-  cases: z.record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}$/), Overrides).optional(),
+  cases: z.record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}$/), StudySettings).optional(),
   sweep: z.record(z.string(), z.array(z.json()).min(1)).optional(),
 });
 export type Variations = z.infer<typeof Variations>;
@@ -305,19 +305,30 @@ function problemsOf(error: z.ZodError): string[] {
 function keysAt(path: PropertyKey[]): string[] {
   let schema: unknown = Study;
   for (const part of path) {
-    while (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) schema = schema.unwrap();
+    schema = unwrapped(schema);
     if (!(schema instanceof z.ZodObject)) return [];
     schema = schema.shape[String(part)];
   }
-  while (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) schema = schema.unwrap();
+  schema = unwrapped(schema);
   return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+}
+
+/** What a key holds when it is given. */
+function unwrapped(schema: unknown): unknown {
+  return schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault
+    ? unwrapped(schema.unwrap())
+    : schema;
+}
+
+/** Validates what a study file exports; throws {@link StudyInvalidError} with every wrong key. */
+export function parseStudyFile(value: Record<string, unknown>, where: string): StudyFile {
+  const { cases, sweep, ...study } = value;
+  const variations = Variations.safeParse({ cases, sweep });
+  if (!variations.success) throw new StudyInvalidError(where, problemsOf(variations.error));
+  return { ...parseStudy(study, where), ...variations.data };
 }
 
 /** Types and validates a study where it is written. */
 export function defineStudy(study: z.input<typeof Study> & Variations): StudyFile {
-  const { cases, sweep, ...rest } = study;
-  const where = `study "${study.name}"`;
-  const variations = Variations.safeParse({ cases, sweep });
-  if (!variations.success) throw new StudyInvalidError(where, problemsOf(variations.error));
-  return { ...parseStudy(rest, where), ...variations.data };
+  return parseStudyFile(study, `study "${study.name}"`);
 }

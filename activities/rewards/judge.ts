@@ -52,6 +52,12 @@ export type JudgeOptions = {
   concurrency: number;
 };
 
+/** Of the direct baseline, which draws no boxes. */
+const NO_PERCEPTION = {
+  boxes: [],
+  metrics: { hit_rate: null, iou: null, box_count: null, box_size: null },
+};
+
 /** The judge of one phase. The same completion always gets the verdict it got first, also after a restart. */
 export class Judge {
   readonly #options: JudgeOptions;
@@ -100,47 +106,20 @@ export class Judge {
   }
 
   async #compute(key: string, sample: Sample, text: string): Promise<Judgement> {
-    const { role, roles, extractor, perceptions } = this.#options;
-    if (role === 'perceiver') {
-      const { boxes, metrics } = perceptionMetrics(sample, text, roles.imageRules);
-      const reasonerText = await roles.reason(sample, await roles.evidence(sample, text));
-      const { answer, correct } = verdict(extractor, sample, reasonerText);
-      const reward = perceiverReward({ boxes, verdict: { status: 'judged', correct } });
-      if (reward.status !== 'scored') throw new Error(reward.reason);
-      return {
-        key,
-        sample_id: sample.sample_id,
-        reward: reward.reward,
-        terms: reward.terms,
-        metrics,
-        boxes: boxRows(boxes),
-        reasoner_text: reasonerText,
-        extracted_answer: answer,
-        correct,
-      };
-    }
-    const { answer, correct } = verdict(extractor, sample, text);
-    if (role === 'direct') {
-      const reward = directReward({ status: 'judged', correct });
-      if (reward.status !== 'scored') throw new Error(reward.reason);
-      return {
-        key,
-        sample_id: sample.sample_id,
-        reward: reward.reward,
-        terms: reward.terms,
-        metrics: { hit_rate: null, iou: null, box_count: null, box_size: null },
-        boxes: [],
-        reasoner_text: null,
-        extracted_answer: answer,
-        correct,
-      };
-    }
-    const { boxes, metrics } = perceptionMetrics(
-      sample,
-      perceptions.get(sample.sample_id)?.text ?? '',
-      roles.imageRules,
-    );
-    const reward = reasonerReward({ status: 'judged', correct });
+    const { role, roles, extractor } = this.#options;
+    const perceiverText = this.#perceiverText(sample, text);
+    const { boxes, metrics } =
+      perceiverText === null ? NO_PERCEPTION : perceptionMetrics(sample, perceiverText, roles.imageRules);
+    const reasonerText =
+      role === 'perceiver' ? await roles.reason(sample, await roles.evidence(sample, text)) : null;
+    const { answer, correct } = verdict(extractor, sample, reasonerText ?? text);
+    const judged = { status: 'judged', correct } as const;
+    const reward =
+      role === 'perceiver'
+        ? perceiverReward({ boxes, verdict: judged })
+        : role === 'reasoner'
+          ? reasonerReward(judged)
+          : directReward(judged);
     if (reward.status !== 'scored') throw new Error(reward.reason);
     return {
       key,
@@ -149,9 +128,16 @@ export class Judge {
       terms: reward.terms,
       metrics,
       boxes: boxRows(boxes),
-      reasoner_text: null,
+      reasoner_text: reasonerText,
       extracted_answer: answer,
       correct,
     };
+  }
+
+  /** The words whose boxes count: the completion's own, the fixed evidence's in the reasoner phase, none of the direct baseline. */
+  #perceiverText(sample: Sample, text: string): string | null {
+    const { role, perceptions } = this.#options;
+    if (role === 'direct') return null;
+    return role === 'perceiver' ? text : (perceptions.get(sample.sample_id)?.text ?? '');
   }
 }
