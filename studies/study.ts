@@ -185,6 +185,9 @@ export const Study = z.strictObject({
   extractor: z.literal('p2r@1'),
   serving: Serving,
   engine: Engine,
+  rewards: z
+    .strictObject({ processes: z.int().min(1).max(64).describe('reward services that share the judging') })
+    .default({ processes: 1 }),
   training_data: TrainingData.default({ kind: 'needle' }),
   algorithm: Algorithm.default({ name: 'grpo' }),
   schedule: z
