@@ -185,6 +185,10 @@ export const Study = z.strictObject({
   extractor: z.literal('p2r@1'),
   serving: Serving,
   engine: Engine,
+  placement: z
+    .enum(['this-worker', 'fleet'])
+    .default('this-worker')
+    .describe('fleet: a phase runs on one of several hosts with GPUs (docs/cluster.md)'),
   rewards: z
     .strictObject({ processes: z.int().min(1).max(64).describe('reward services that share the judging') })
     .default({ processes: 1 }),
