@@ -17,7 +17,7 @@ import {
 import { IMAGE_RULES } from '../method/image-rules.ts';
 import { servingLimits } from '../method/serving-limits.ts';
 import { abortPhaseUpdate, checkRetry, checkSkip, retryPhaseUpdate, skipPhaseUpdate } from './decisions.ts';
-import { isDamagedInput } from './failures.ts';
+import { isDamagedInput, type Recognised, recognisedFailure } from './failures.ts';
 import { dataActivities, onOneHost } from './fleets.ts';
 import {
   checkAcceptance,
@@ -94,6 +94,7 @@ export async function phase({ experiment, phase: id }: PhaseInput): Promise<Step
       const loaded = await loadPhase({ experiment, phase: id });
       key = loaded.phase.key;
       let finished = false;
+      let recognised: Recognised | null = null;
       try {
         const how = await obtain(experiment, loaded, (next) => {
           activity = next;
@@ -109,6 +110,7 @@ export async function phase({ experiment, phase: id }: PhaseInput): Promise<Step
         activity = null;
         if (isCancellation(error) || isDamagedInput(error)) throw error;
         message = rootCause(error) ?? 'it failed for an unknown reason';
+        recognised = recognisedFailure(error);
       }
       const request = `${workflowInfo().runId}/${attempt}`;
       if (await retryByRule({ experiment, phase: id, request, finished })) {
@@ -116,7 +118,7 @@ export async function phase({ experiment, phase: id }: PhaseInput): Promise<Step
         continue;
       }
       enter('waiting');
-      await recordEvent({ ...event(), type: 'phase-waiting', detail: { message, finished } });
+      await recordEvent({ ...event(), type: 'phase-waiting', detail: { message, finished, recognised } });
       await condition(() => decision === 'taken' || decision === 'abort');
       // The cast undoes a narrowing that does not know of handlers.
       if ((decision as string) === 'abort')
