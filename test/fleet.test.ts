@@ -1,4 +1,7 @@
-/** Workers on two hosts (here: processes): a phase stays on one, and goes on on the other when the first dies. Models are scripted. */
+/**
+ * Workers on two hosts: a phase stays on one, and goes on on the other when the first dies or is cut off. Hosts are network namespaces
+ * where the test may make them, else plain processes. Models are scripted.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -20,20 +23,25 @@ import { workerFleets } from '../temporal.config.ts';
 import { CPU_QUEUE } from '../workflows/queues.ts';
 import { SEARCH_ATTRIBUTES } from '../workflows/search-attributes.ts';
 import { gpuFreeActivities } from './support/gpu-free-world.ts';
+import { makeNetwork } from './support/network.ts';
 
 const PROJECT = path.resolve(import.meta.dirname, '..');
 const HOME = mkdtempSync(path.join(os.tmpdir(), 'p2r-fleet-'));
 const store = openStore(HOME);
+const network = makeNetwork(2);
 const hosts: ChildProcess[] = [];
 let environment: TestWorkflowEnvironment;
-let workers: Worker[];
+let address: string;
+let workers: Worker[] = [];
 let running: Promise<unknown>;
 
-function startHost(name: string, stuckAt: number): ChildProcess {
+/** Starts host 0 or 1, which is called a or b, and stops getting anywhere at a step. */
+function startHost(number: 0 | 1, stuckAt: number): ChildProcess {
   const script = path.join(PROJECT, 'test', 'support', 'host-main.ts');
-  const host = spawn(process.execPath, [script, HOME, environment.address, name, String(stuckAt)], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  const name = number === 0 ? 'a' : 'b';
+  const command = [process.execPath, script, HOME, address, name, String(stuckAt)];
+  const [program = '', ...args] = network === null ? command : network.on(number, command);
+  const host = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   hosts.push(host);
   return host;
 }
@@ -45,6 +53,7 @@ beforeAll(async () => {
       searchAttributes: Object.values(SEARCH_ATTRIBUTES),
     },
   });
+  address = (await network?.publish(environment.address)) ?? environment.address;
   const script = {
     metrics: () => ({}),
     failure: () => 'the control fleet trains nothing',
@@ -68,40 +77,59 @@ beforeAll(async () => {
 
 afterAll(async () => {
   for (const host of hosts) host.kill('SIGKILL');
+  network?.remove();
   for (const worker of workers) worker.shutdown();
   await running;
   await environment.teardown();
   await rm(HOME, { recursive: true, force: true });
 }, 60_000);
 
-test('a host dies in the middle of a phase; the other goes on from its last checkpoint', async () => {
+/** Runs a phase that host a does not finish, takes the host away, and checks what host b made of it. */
+async function withoutTheFirstHost(
+  experiment: string,
+  seed: number,
+  takeAway: (first: ChildProcess) => void,
+) {
   const study = parseStudy(
-    { ...(await loadStudy('tiny-smoke')), placement: 'fleet', schedule: ['perceiver'] },
+    { ...(await loadStudy('tiny-smoke')), seed, placement: 'fleet', schedule: ['perceiver'] },
     'test',
   );
-  const plan = planExperiment(study, 'fleet', 'model-1');
+  const plan = planExperiment(study, experiment, 'model-1');
   const base = { created_at: new Date().toISOString(), base_key: 'model-1', decisions: {}, revisions: [] };
   await writeExperiment(store, recordOf(plan, { ...base, lineage: null }));
   const key = plan.phases[0]?.key ?? '';
 
-  const first = startHost('a', 2);
+  const first = startHost(0, 2);
   const handle = await environment.client.workflow.start('experiment', {
-    workflowId: 'fleet',
+    workflowId: experiment,
     taskQueue: 'fleet-control',
-    args: [{ experiment: 'fleet' }],
+    args: [{ experiment }],
   });
   while (!(await committedSteps(store, key)).includes(1)) await sleep(50);
-  first.kill('SIGKILL');
-  startHost('b', 0);
+  takeAway(first);
+  const second = startHost(1, 0);
   await handle.result();
+  second.kill('SIGKILL');
 
   expect((await readPhaseMetrics(store, key)).map(({ step, reward_mean }) => [step, reward_mean])).toEqual([
     [1, 1],
     [2, 2],
   ]);
-  const lost = (await readEvents(store, 'fleet')).filter(({ type }) => type === 'host-lost');
+  const lost = (await readEvents(store, experiment)).filter(({ type }) => type === 'host-lost');
   expect(lost.map(({ detail }) => detail)).toEqual([{ host: 'p2r-gpu-a' }]);
+}
+
+test('a host dies in the middle of a phase; the other goes on from its last checkpoint', async () => {
+  await withoutTheFirstHost('dies', 1, (first) => first.kill('SIGKILL'));
 }, 240_000);
+
+test.skipIf(network === null)(
+  'a host is cut off, though its programs run on',
+  async () => {
+    await withoutTheFirstHost('cut-off', 2, () => network?.cut(0));
+  },
+  240_000,
+);
 
 test('a worker belongs to the fleets that are named, and to all when none is', () => {
   expect(workerFleets(undefined)).toEqual(['control', 'cpu', 'gpu']);
