@@ -49,6 +49,7 @@ export const PAPER_4B = {
     optimizer_offload: false,
     threads: 8,
   },
+  rewards: { processes: 4 },
   training_data: { kind: 'rows', directory: 'datasets/p2r-10k', name: 'p2r-10k@seed1' },
   questions: { perceiver: ['letter', 'same', 'spatial'], reasoner: ['letter', 'same', 'spatial'] },
   perceiver: { ...PAPER_PHASE, max_prompt_length: 2560, max_response_length: 1024 },

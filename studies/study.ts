@@ -185,6 +185,13 @@ export const Study = z.strictObject({
   extractor: z.literal('p2r@1'),
   serving: Serving,
   engine: Engine,
+  placement: z
+    .enum(['this-worker', 'fleet'])
+    .default('this-worker')
+    .describe('fleet: a phase runs on one of several hosts with GPUs (docs/cluster.md)'),
+  rewards: z
+    .strictObject({ processes: z.int().min(1).max(64).describe('reward services that share the judging') })
+    .default({ processes: 1 }),
   training_data: TrainingData.default({ kind: 'needle' }),
   algorithm: Algorithm.default({ name: 'grpo' }),
   schedule: z
@@ -281,10 +288,38 @@ export function parseStudy(value: unknown, where: string): Study {
         ? [`${role} is missing: schedule names this role, so it needs the same keys as perceiver`]
         : batchProblems(values).map((problem) => `${role}.${problem}`);
     });
+    problems.push(...clusterProblems(parsed.data));
     if (problems.length > 0) throw new StudyInvalidError(where, problems);
     return parsed.data;
   }
   throw new StudyInvalidError(where, problemsOf(parsed.error));
+}
+
+/** What veRL or vLLM would refuse after minutes of loading. */
+function clusterProblems({ engine, serving, algorithm, schedule, ...study }: Study): string[] {
+  const problems: string[] = [];
+  if (engine.name === 'verl') {
+    const gpus = engine.nodes * engine.gpus_per_node;
+    for (const role of schedule) {
+      const completions = (study[role]?.train_batch_size ?? 0) * (study[role]?.rollout_n ?? 0);
+      if (completions % gpus !== 0)
+        problems.push(
+          `${role}.train_batch_size times rollout_n (${completions}) must be a multiple of the ${gpus} GPUs`,
+        );
+    }
+    if (engine.gpus_per_node % engine.tensor_parallel !== 0)
+      problems.push(`engine.tensor_parallel must divide engine.gpus_per_node (${engine.gpus_per_node})`);
+    if (engine.version === '0.8' && algorithm.name === 'dapo')
+      problems.push('algorithm.name "dapo" needs engine.version "0.9"; allowed with "0.8": "grpo"');
+  }
+  if (serving.kind === 'vllm') {
+    if (new Set(serving.gpus).size !== serving.gpus.length) problems.push('serving.gpus names a GPU twice');
+    if (serving.gpus.length % serving.tensor_parallel !== 0)
+      problems.push(
+        `serving.gpus must be a multiple of serving.tensor_parallel (${serving.tensor_parallel}) in number`,
+      );
+  }
+  return problems;
 }
 
 /** One sentence for each wrong key, with what is allowed there. */

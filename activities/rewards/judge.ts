@@ -8,6 +8,7 @@ import { contentKey } from '../../store/keys.ts';
 import type { Sample } from '../../store/samples.ts';
 import { boxRows, perceptionMetrics, verdict } from '../judging.ts';
 import type { Roles } from '../roles.ts';
+import type { RewardLoad } from './config.ts';
 
 /** A completion that an engine wants judged. */
 export const Completion = z.object({
@@ -48,7 +49,8 @@ export type JudgeOptions = {
   perceptions: Map<string, { text: string }>;
   extractor: ExtractorName;
   roles: Pick<Roles, 'evidence' | 'imageRules' | 'reason'>;
-  file: string;
+  /** Judgements of earlier runs; new ones are appended to the first. */
+  files: string[];
   concurrency: number;
 };
 
@@ -66,18 +68,31 @@ export class Judge {
   readonly #pending = new Map<string, Promise<Judgement>>();
   readonly #writer: JsonLinesWriter;
   readonly #limit: ReturnType<typeof pLimit>;
+  #judged = 0;
 
   private constructor(options: JudgeOptions, known: Judgement[]) {
     this.#options = options;
     this.#samples = new Map(options.samples.map((sample) => [sample.sample_id, sample]));
     this.#known = new Map(known.map((judgement) => [judgement.key, judgement]));
-    this.#writer = new JsonLinesWriter(options.file);
+    const [own] = options.files;
+    if (own === undefined) throw new TypeError('A judge needs a file to write to.');
+    this.#writer = new JsonLinesWriter(own);
     this.#limit = pLimit(options.concurrency);
   }
 
   /** Opens the judge with what earlier runs have judged. */
   static async open(options: JudgeOptions): Promise<Judge> {
-    return new Judge(options, await readJsonLines(options.file, Judgement));
+    const known = await Promise.all(options.files.map((file) => readJsonLines(file, Judgement)));
+    return new Judge(options, known.flat());
+  }
+
+  /** What it has to do at the moment, and has done. */
+  get load(): RewardLoad {
+    return {
+      running: this.#limit.activeCount,
+      waiting: this.#limit.pendingCount,
+      judged: this.#judged,
+    };
   }
 
   /** Judges one completion. Rejects (RoleUnavailableError, UnknownSampleError) rather than guess. */
@@ -99,6 +114,7 @@ export class Judge {
       const judgement = await work;
       await this.#writer.append(judgement);
       this.#known.set(key, judgement);
+      this.#judged++;
       return judgement;
     } finally {
       this.#pending.delete(key);
