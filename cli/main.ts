@@ -28,6 +28,7 @@ import { addGcCommand } from './gc-command.ts';
 import { ensurePython } from './python-environment.ts';
 import { progressLines, resultRows, resultTable } from './render.ts';
 import { down, runningServices, up } from './services/control.ts';
+import { dashboardAddress } from './services/dashboard-token.ts';
 import { addStudiesCommand } from './studies-command.ts';
 
 const store: Store = openStore(process.env.P2R_HOME ?? path.join(PROJECT, '.p2r'));
@@ -45,7 +46,7 @@ const program = new Command('p2r')
 async function withServices(): Promise<void> {
   await ensurePython(say);
   const services = await up(store);
-  say(`Dashboard    ${services.dashboard.url}`);
+  say(`Dashboard    ${await dashboardAddress(store, services.dashboard.url)}`);
   if (services.temporal.ui !== null) say(`Temporal UI  ${services.temporal.ui}`);
 }
 

@@ -87,14 +87,16 @@ async function evaluationProgress(
   };
 }
 
-const EXPERIMENT_STATES: Partial<Record<ExperimentEvent['type'], Progress['state']>> = {
+/** State of an experiment by the newest event about the whole of it; every other such event means that it runs. */
+export const EXPERIMENT_STATES: Partial<Record<ExperimentEvent['type'], Progress['state']>> = {
   'experiment-completed': 'completed',
   'experiment-failed': 'failed',
   'experiment-cancelled': 'cancelled',
   'experiment-paused': 'paused',
 };
 
-function stateOf(event: ExperimentEvent | undefined): StepProgress['state'] {
+/** State of a phase or an evaluation by its newest event since the experiment's last start. */
+export function stateOf(event: ExperimentEvent | undefined): StepProgress['state'] {
   switch (event?.type.split('-')[1]) {
     case 'started':
     case 'retried':
@@ -115,7 +117,8 @@ function stateOf(event: ExperimentEvent | undefined): StepProgress['state'] {
   }
 }
 
-function messageOf(event: ExperimentEvent | undefined): string | null {
+/** The reason that an event gives, if it gives one. */
+export function messageOf(event: ExperimentEvent | undefined): string | null {
   const message = event?.detail.message;
   return typeof message === 'string' ? message : null;
 }

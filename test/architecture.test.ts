@@ -14,11 +14,12 @@ const ALLOWED: Record<string, { values: string[]; types: string[] }> = {
   benchmarks: { values: ['method', 'store'], types: [] },
   evaluation: { values: ['benchmarks', 'method', 'store'], types: [] },
   activities: { values: ['benchmarks', 'evaluation', 'method', 'store', 'studies'], types: ['workflows'] },
-  dashboards: { values: ['store'], types: ['workflows'] },
+  dashboards: { values: ['benchmarks', 'method', 'store'], types: ['workflows'] },
   cli: {
     values: [
       'activities',
       'benchmarks',
+      'dashboards',
       'evaluation',
       'method',
       'store',

@@ -1,0 +1,179 @@
+/** A plotly chart in the page: drawn again when its data changes, zoomed and hovered together with its neighbours. */
+
+import type { Config, Data, Layout, PlotlyHTMLElement } from 'plotly.js';
+import Plotly from 'plotly.js-basic-dist-min';
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { type Palette, palette } from './palette.ts';
+
+const CONFIG: Partial<Config> = { displayModeBar: false, responsive: false, doubleClick: false };
+
+/** Charts on the page that show the same step axis. */
+const neighbours = new Set<HTMLElement>();
+
+function hoverTogether(source: HTMLElement, x: number | null): void {
+  for (const chart of neighbours) {
+    if (chart === source || !isVisible(chart)) continue;
+    if (x === null) Plotly.Fx.unhover(chart);
+    else Plotly.Fx.hover(chart, { xval: x, yval: 0 }, 'xy', true);
+  }
+}
+
+function isVisible(chart: HTMLElement): boolean {
+  const { top, bottom } = chart.getBoundingClientRect();
+  return bottom > 0 && top < innerHeight;
+}
+
+/** Keeps the colours that hold now: they change with the theme. */
+export function usePalette(): Palette {
+  const [colours, setColours] = useState(palette);
+  useEffect(() => {
+    const read = () => setColours(palette());
+    addEventListener('p2r-theme', read);
+    return () => removeEventListener('p2r-theme', read);
+  }, []);
+  return colours;
+}
+
+/** What a chart shows; `layout` is asked for with the width in pixels. */
+export type FigureProps = {
+  metric: string;
+  title: string;
+  hint?: string;
+  value?: string;
+  traces: Data[];
+  layout: (width: number, log: boolean) => Partial<Layout>;
+  /** Name of downloaded files, without ending. */
+  file: string;
+  /** Address of the numbers as CSV. */
+  csv?: string;
+  /** The window of steps; set by dragging, by keys, and back to null for the whole run. */
+  window?: [number, number] | null;
+  setWindow?: (window: [number, number] | null) => void;
+  whole?: [number, number];
+  legend?: ComponentChildren;
+  canLog?: boolean;
+};
+
+/** A chart with its title and its menu. With the keyboard: + and - zoom, the arrows move, 0 shows the whole run. */
+export function Figure(props: FigureProps) {
+  const place = useRef<HTMLDivElement>(null);
+  const [width, setWidth] = useState(0);
+  const [log, setLog] = useState(false);
+  const latest = useRef(props);
+  latest.current = props;
+
+  useEffect(() => {
+    const chart = place.current;
+    if (chart === null) return;
+    const observer = new ResizeObserver(([entry]) => setWidth(Math.round(entry?.contentRect.width ?? 0)));
+    observer.observe(chart);
+    return () => {
+      observer.disconnect();
+      neighbours.delete(chart);
+      Plotly.purge(chart);
+    };
+  }, []);
+
+  useEffect(() => {
+    const chart = place.current;
+    if (chart === null || width === 0) return;
+    const first = !chart.classList.contains('js-plotly-plot');
+    const layout = { ...props.layout(width, log), width, height: chart.clientHeight, autosize: false };
+    void Plotly.react(chart, props.traces, layout, CONFIG).then((drawn) => {
+      chart.dataset.drawn = String(Number(chart.dataset.drawn ?? 0) + 1);
+      if (first) listen(drawn, latest);
+    });
+  }, [props.traces, props.layout, width, log]);
+
+  const download = async (format: 'svg' | 'png') => {
+    if (place.current === null) return;
+    const url = await Plotly.toImage(place.current as unknown as PlotlyHTMLElement, {
+      format,
+      width: 900,
+      height: 480,
+      scale: format === 'png' ? 2 : 1,
+    });
+    const link = document.createElement('a');
+    link.href = url;
+    link.download = `${props.file}.${format}`;
+    link.click();
+  };
+
+  const keys = (event: KeyboardEvent) => {
+    const { window, setWindow, whole } = props;
+    if (setWindow === undefined || whole === undefined) return;
+    const [low, high] = window ?? whole;
+    const size = high - low;
+    const next: Record<string, [number, number] | null> = {
+      '+': [low + size / 4, high - size / 4],
+      '-': [low - size / 2, high + size / 2],
+      ArrowLeft: [low - size / 4, high - size / 4],
+      ArrowRight: [low + size / 4, high + size / 4],
+      '0': null,
+    };
+    const wish = next[event.key];
+    if (wish === undefined) return;
+    event.preventDefault();
+    if (wish === null) setWindow(null);
+    else {
+      const from = Math.max(whole[0], wish[0]);
+      const to = Math.min(whole[1], wish[1]);
+      if (to - from >= 1) setWindow(from <= whole[0] && to >= whole[1] ? null : [from, to]);
+    }
+  };
+
+  return (
+    <figure class="chart" data-metric={props.metric}>
+      <figcaption>
+        <span class="chart-title">{props.title}</span>
+        {props.hint ? <span class="chart-hint">{props.hint}</span> : null}
+        {props.value === undefined ? null : <span class="chart-value">{props.value}</span>}
+        <details class="menu">
+          <summary aria-label={`Menu of ${props.title}`}>⋯</summary>
+          <div class="menu-list">
+            {props.canLog === false ? null : (
+              <button type="button" aria-pressed={log} onClick={() => setLog(!log)}>
+                {log ? 'Linear axis' : 'Log axis'}
+              </button>
+            )}
+            <button type="button" onClick={() => void download('svg')}>
+              Download SVG
+            </button>
+            <button type="button" onClick={() => void download('png')}>
+              Download PNG
+            </button>
+            {props.csv === undefined ? null : (
+              <a href={props.csv} download={`${props.file}.csv`}>
+                Download CSV
+              </a>
+            )}
+          </div>
+        </details>
+      </figcaption>
+      {props.legend}
+      <div
+        ref={place}
+        class="plot"
+        role="img"
+        aria-label={`${props.title}${props.value === undefined ? '' : `, newest value ${props.value}`}`}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: zoomed and moved by keyboard
+        tabIndex={0}
+        onKeyDown={keys}
+      />
+    </figure>
+  );
+}
+
+function listen(chart: PlotlyHTMLElement, latest: { current: FigureProps }): void {
+  if (latest.current.setWindow === undefined) return;
+  neighbours.add(chart);
+  chart.on('plotly_relayout', (change) => {
+    const [from, to] = [change['xaxis.range[0]'], change['xaxis.range[1]']];
+    if (typeof from === 'number' && typeof to === 'number')
+      latest.current.setWindow?.([Math.max(0, from), Math.max(1, to)]);
+  });
+  chart.on('plotly_doubleclick', () => latest.current.setWindow?.(null));
+  chart.on('plotly_hover', ({ points }) => hoverTogether(chart, Number(points[0]?.x)));
+  chart.on('plotly_unhover', () => hoverTogether(chart, null));
+}
