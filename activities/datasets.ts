@@ -137,7 +137,7 @@ export function createDatasetActivities(store: Store) {
 export async function takeRows(source: string, count: number, directory: string): Promise<void> {
   const invalid = (why: string) =>
     ApplicationFailure.nonRetryable(
-      `The training data in ${source} cannot be used: ${why}. It must hold rows.jsonl and its images (docs/cluster.md says how to make it).`,
+      `The training data in ${source} cannot be used: ${why}. It must hold rows.jsonl and its images.`,
       'DatasetInvalid',
     );
   const samples = await readSamples(source).catch((error: Error) => {

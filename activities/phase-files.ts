@@ -18,10 +18,18 @@ export function serviceFiles(owner: string) {
       };
     },
     modelEndpoint: path.join(directory, 'model.endpoint.json'),
-    rewardRecord: path.join(directory, 'reward.process.json'),
-    rewardConfig: path.join(directory, 'reward.config.json'),
+    /** Of the n-th process of the reward service (0, 1, ...). */
+    reward: (process: number) => {
+      const name = process === 0 ? 'reward' : `reward-${process}`;
+      return {
+        record: path.join(directory, `${name}.process.json`),
+        config: path.join(directory, `${name}.config.json`),
+        ready: path.join(directory, `${name}.server.json`),
+        log: path.join(directory, `${name}.log`),
+        load: path.join(directory, `${name}.load.jsonl`),
+      };
+    },
     rewardEndpoint: path.join(directory, 'reward.endpoint.json'),
-    rewardLog: path.join(directory, 'reward.log'),
   };
 }
 
@@ -33,7 +41,9 @@ export function datasetFiles(store: Store, phaseKey: string) {
     training: path.join(directory, 'train.parquet'),
     perceptions: path.join(directory, 'perceptions.jsonl'),
     images: path.join(directory, 'images'),
-    judgements: path.join(store.phase(phaseKey), 'judgements.jsonl'),
+    /** Of the n-th process of the reward service: each appends to its own. */
+    judgements: (process: number) =>
+      path.join(store.phase(phaseKey), process === 0 ? 'judgements.jsonl' : `judgements-${process}.jsonl`),
   };
 }
 

@@ -123,8 +123,7 @@ export function addDecisionCommands(program: Command, context: CommandContext): 
         );
       });
 
-  type RerunOptions = {
-    from: string;
+  type ChangeOptions = {
     set: string[];
     step?: string;
     again?: boolean;
@@ -132,59 +131,52 @@ export function addDecisionCommands(program: Command, context: CommandContext): 
     detach?: boolean;
     json?: boolean;
   };
-  program
-    .command('rerun')
-    .argument('<experiment>')
-    .requiredOption('--from <phase>', 'first phase to compute again, such as iteration-2/reasoner')
-    .option('--set <name=value>', 'another hyper-parameter of that phase', collect, [])
-    .option('--step <step>', 'begin that phase at one of its committed steps')
-    .option('--again', 'compute it again even when nothing changes')
-    .option('--plan', 'only say what would be reused and run')
-    .option('--detach', 'return once it is running')
-    .option('--json', 'print JSON')
+  const withChangeOptions = (command: Command) =>
+    command
+      .option('--set <name=value>', 'another hyper-parameter of that phase', collect, [])
+      .option('--step <step>', 'begin that phase at one of its committed steps')
+      .option('--again', 'compute it again even when nothing changes')
+      .option('--plan', 'only say what would be reused and run')
+      .option('--detach', 'return once it is running')
+      .option('--json', 'print JSON');
+
+  withChangeOptions(
+    program
+      .command('rerun')
+      .argument('<experiment>')
+      .requiredOption('--from <phase>', 'first phase to compute again, such as iteration-2/reasoner'),
+  )
     .description('go on with an ended experiment from a phase, with other settings where given')
     .addHelpText(
       'after',
       '\nExample:\n  p2r rerun tiny-two-iterations-seed1 --from iteration-2/reasoner --set lr=1e-5',
     )
-    .action(async (experiment: string, options: RerunOptions) => {
+    .action(async (experiment: string, options: ChangeOptions & { from: string }) => {
       const before = await find(experiment);
       const record = rerunRecord(before, options.from, await asked(before, options.from, options));
-      await showPlan(record, before, options);
-      if (options.plan) return;
-      await context.withServices();
-      await rerun(store, record);
-      await context.followToEnd(record, options);
+      await planThenRun(record, before, options);
     });
 
-  program
-    .command('fork')
-    .argument('<experiment>')
-    .requiredOption('--at <phase>', 'first phase that differs')
-    .requiredOption('--as <name>', 'name of the new experiment')
-    .option('--set <name=value>', 'another hyper-parameter of that phase', collect, [])
-    .option('--step <step>', 'begin that phase at one of its committed steps')
-    .option('--again', 'compute it again even when nothing changes')
-    .option('--plan', 'only say what would be reused and run')
-    .option('--detach', 'return once it is running')
-    .option('--json', 'print JSON')
+  withChangeOptions(
+    program
+      .command('fork')
+      .argument('<experiment>')
+      .requiredOption('--at <phase>', 'first phase that differs')
+      .requiredOption('--as <name>', 'name of the new experiment'),
+  )
     .description('a new experiment that shares everything before a phase')
     .addHelpText(
       'after',
       '\nExample:\n  p2r fork tiny-quickstart-seed1 --at iteration-1/reasoner --as gentle --set lr=1e-5',
     )
-    .action(async (experiment: string, options: Omit<RerunOptions, 'from'> & { at: string; as: string }) => {
+    .action(async (experiment: string, options: ChangeOptions & { at: string; as: string }) => {
       const before = await find(experiment);
       const change = await asked(before, options.at, options);
       const record = await forkRecord(store, before, options.as, options.at, change);
-      await showPlan(record, before, options);
-      if (options.plan) return;
-      await context.withServices();
-      await rerun(store, record);
-      await context.followToEnd(record, options);
+      await planThenRun(record, before, options);
     });
 
-  async function asked(record: ExperimentRecord, phase: string, options: Omit<RerunOptions, 'from'>) {
+  async function asked(record: ExperimentRecord, phase: string, options: ChangeOptions) {
     return changeOf(store, record, phase, {
       overrides: parseAssignments(options.set),
       step: options.step === undefined ? null : stepNumber(options.step),
@@ -192,14 +184,15 @@ export function addDecisionCommands(program: Command, context: CommandContext): 
     });
   }
 
-  async function showPlan(
-    record: ExperimentRecord,
-    before: ExperimentRecord,
-    options: { plan?: boolean; json?: boolean },
-  ) {
+  /** Says what would be computed and, unless that was all that was asked for, computes it. */
+  async function planThenRun(record: ExperimentRecord, before: ExperimentRecord, options: ChangeOptions) {
     const steps = await plannedSteps(store, record, before);
     if (options.json && options.plan) printJson(steps);
     else if (!options.json) for (const line of planLines(steps)) print(line);
+    if (options.plan) return;
+    await context.withServices();
+    await rerun(store, record);
+    await context.followToEnd(record, options);
   }
 }
 

@@ -82,6 +82,7 @@ export const ExperimentEvent = z.object({
     'phase-failed',
     'phase-waiting',
     'phase-retried',
+    'host-lost',
     'phase-skipped',
     'checkpoint-damaged',
     'experiment-paused',

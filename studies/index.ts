@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { parseStudy, type Study, type StudyFile, StudyInvalidError, Variations } from './study.ts';
+import { parseStudyFile, type Study, type StudyFile, StudyInvalidError } from './study.ts';
 import { experimentsOf, type PlannedStudy } from './sweep.ts';
 
 const NOT_STUDIES = new Set([
@@ -16,7 +16,6 @@ const NOT_STUDIES = new Set([
   'revisions.ts',
   'study.ts',
   'sweep.ts',
-  'tiny-settings.ts',
 ]);
 
 /** No study of that name or path. */
@@ -60,11 +59,5 @@ export async function loadStudyFile(nameOrPath: string): Promise<StudyFile> {
     if (error instanceof StudyInvalidError) throw error;
     throw new StudyInvalidError(nameOrPath, [`it cannot be loaded: ${error.message.split('\n')[0]}`]);
   })) as { default?: unknown };
-  const { cases, sweep, ...study } = (module.default ?? {}) as Record<string, unknown>;
-  const variations = Variations.safeParse({ cases, sweep });
-  if (!variations.success)
-    throw new StudyInvalidError(nameOrPath, [
-      `${variations.error.issues[0]?.path.join('.')}: ${variations.error.issues[0]?.message}`,
-    ]);
-  return { ...parseStudy(study, nameOrPath), ...variations.data };
+  return parseStudyFile((module.default ?? {}) as Record<string, unknown>, nameOrPath);
 }

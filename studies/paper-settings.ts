@@ -27,7 +27,7 @@ export const PAPER_PHASE = {
 /** Benchmarks of Table 1 and their average in the figures. */
 export const HIGH_RESOLUTION = ['V-Star', 'HR-Bench-4K', 'HR-Bench-8K'];
 
-/** One iteration of PRA-GRPO on Qwen3-VL-4B: 4 GPUs train, the fifth serves the frozen role (docs/cluster.md). */
+/** One iteration of PRA-GRPO on Qwen3-VL-4B: 4 GPUs train, the fifth serves the frozen role. */
 export const PAPER_4B = {
   seed: 1,
   model: 'models/Qwen3-VL-4B-Instruct',
@@ -49,6 +49,7 @@ export const PAPER_4B = {
     optimizer_offload: false,
     threads: 8,
   },
+  rewards: { processes: 4 },
   training_data: { kind: 'rows', directory: 'datasets/p2r-10k', name: 'p2r-10k@seed1' },
   questions: { perceiver: ['letter', 'same', 'spatial'], reasoner: ['letter', 'same', 'spatial'] },
   perceiver: { ...PAPER_PHASE, max_prompt_length: 2560, max_response_length: 1024 },

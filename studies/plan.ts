@@ -60,14 +60,10 @@ function engineIdentity(engine: Engine): object {
   return { name, version, gpus: nodes * gpus_per_node, tensor_parallel };
 }
 
-/** Steps of a phase whose checkpoints are evaluated, ascending. */
+/** Steps of a phase, before its last, whose checkpoints are evaluated, ascending. */
 function evaluatedSteps(study: Study, { total_steps, save_freq }: Hyperparameters): number[] {
-  if (study.evaluation.checkpoints === 'last') return [total_steps];
-  const saved = Array.from(
-    { length: Math.floor((total_steps - 1) / save_freq) },
-    (_, n) => (n + 1) * save_freq,
-  );
-  return [...saved, total_steps];
+  if (study.evaluation.checkpoints === 'last') return [];
+  return Array.from({ length: Math.floor((total_steps - 1) / save_freq) }, (_, n) => (n + 1) * save_freq);
 }
 
 function hyperparametersOf(study: Study, role: Role): Hyperparameters {
@@ -189,7 +185,7 @@ export function planExperiment(
         skipped: skip !== null,
         result,
       });
-      for (const step of skip === null ? evaluatedSteps(study, hyperparameters).slice(0, -1) : []) {
+      for (const step of skip === null ? evaluatedSteps(study, hyperparameters) : []) {
         const checkpoint: ModelRef = {
           kind: 'phase',
           phase: key,

@@ -217,3 +217,26 @@ test('a file that is no TypeScript, or imports what is not there, is refused in 
     /import\.ts is not a valid study: it cannot be loaded: .*gone/,
   );
 });
+
+test('what a cluster would refuse after minutes of loading is refused at once', async () => {
+  const study = await loadStudy('figure-4-inference');
+  const wrong =
+    (engine: object, serving: object = {}, algorithm: object = {}) =>
+    () =>
+      parseStudy(
+        {
+          ...study,
+          engine: { ...study.engine, ...engine },
+          serving: { ...study.serving, ...serving },
+          ...algorithm,
+        },
+        's',
+      );
+  expect(wrong({})).not.toThrow();
+  expect(wrong({ gpus_per_node: 3 })).toThrow(/perceiver\.train_batch_size times rollout_n \(512\).* 3 GPUs/);
+  expect(wrong({ tensor_parallel: 3 })).toThrow(/engine\.tensor_parallel must divide/);
+  expect(wrong({}, { gpus: [4, 4] })).toThrow(/serving\.gpus names a GPU twice/);
+  expect(wrong({}, { gpus: [4, 5, 6], tensor_parallel: 2 })).toThrow(/multiple of serving\.tensor_parallel/);
+  const dapo = experimentsOf((await import('./e4-dapo.ts')).default)[1]?.study.algorithm;
+  expect(wrong({ version: '0.8' }, {}, { algorithm: dapo })).toThrow(/"dapo" needs engine\.version "0\.9"/);
+});

@@ -185,6 +185,13 @@ export const Study = z.strictObject({
   extractor: z.literal('p2r@1'),
   serving: Serving,
   engine: Engine,
+  placement: z
+    .enum(['this-worker', 'fleet'])
+    .default('this-worker')
+    .describe('fleet: a phase runs on one of several hosts with GPUs (docs/cluster.md)'),
+  rewards: z
+    .strictObject({ processes: z.int().min(1).max(64).describe('reward services that share the judging') })
+    .default({ processes: 1 }),
   training_data: TrainingData.default({ kind: 'needle' }),
   algorithm: Algorithm.default({ name: 'grpo' }),
   schedule: z
@@ -238,12 +245,12 @@ export const Study = z.strictObject({
 export type Study = z.infer<typeof Study>;
 
 /** Values by dotted key of a study: `{ 'perceiver.lr': 2e-6 }`. */
-export const Overrides = z.record(z.string(), z.json());
-export type Overrides = z.infer<typeof Overrides>;
+export const StudySettings = z.record(z.string(), z.json());
+export type StudySettings = z.infer<typeof StudySettings>;
 
 /** What a study file may say besides: experiments that differ by named overrides, and lists of values, each combined with each. */
 export const Variations = z.strictObject({
-  cases: z.record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}$/), Overrides).optional(),
+  cases: z.record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}$/), StudySettings).optional(),
   sweep: z.record(z.string(), z.array(z.json()).min(1)).optional(),
 });
 export type Variations = z.infer<typeof Variations>;
@@ -281,10 +288,38 @@ export function parseStudy(value: unknown, where: string): Study {
         ? [`${role} is missing: schedule names this role, so it needs the same keys as perceiver`]
         : batchProblems(values).map((problem) => `${role}.${problem}`);
     });
+    problems.push(...clusterProblems(parsed.data));
     if (problems.length > 0) throw new StudyInvalidError(where, problems);
     return parsed.data;
   }
   throw new StudyInvalidError(where, problemsOf(parsed.error));
+}
+
+/** What veRL or vLLM would refuse after minutes of loading. */
+function clusterProblems({ engine, serving, algorithm, schedule, ...study }: Study): string[] {
+  const problems: string[] = [];
+  if (engine.name === 'verl') {
+    const gpus = engine.nodes * engine.gpus_per_node;
+    for (const role of schedule) {
+      const completions = (study[role]?.train_batch_size ?? 0) * (study[role]?.rollout_n ?? 0);
+      if (completions % gpus !== 0)
+        problems.push(
+          `${role}.train_batch_size times rollout_n (${completions}) must be a multiple of the ${gpus} GPUs`,
+        );
+    }
+    if (engine.gpus_per_node % engine.tensor_parallel !== 0)
+      problems.push(`engine.tensor_parallel must divide engine.gpus_per_node (${engine.gpus_per_node})`);
+    if (engine.version === '0.8' && algorithm.name === 'dapo')
+      problems.push('algorithm.name "dapo" needs engine.version "0.9"; allowed with "0.8": "grpo"');
+  }
+  if (serving.kind === 'vllm') {
+    if (new Set(serving.gpus).size !== serving.gpus.length) problems.push('serving.gpus names a GPU twice');
+    if (serving.gpus.length % serving.tensor_parallel !== 0)
+      problems.push(
+        `serving.gpus must be a multiple of serving.tensor_parallel (${serving.tensor_parallel}) in number`,
+      );
+  }
+  return problems;
 }
 
 /** One sentence for each wrong key, with what is allowed there. */
@@ -305,19 +340,30 @@ function problemsOf(error: z.ZodError): string[] {
 function keysAt(path: PropertyKey[]): string[] {
   let schema: unknown = Study;
   for (const part of path) {
-    while (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) schema = schema.unwrap();
+    schema = unwrapped(schema);
     if (!(schema instanceof z.ZodObject)) return [];
     schema = schema.shape[String(part)];
   }
-  while (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) schema = schema.unwrap();
+  schema = unwrapped(schema);
   return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+}
+
+/** What a key holds when it is given. */
+function unwrapped(schema: unknown): unknown {
+  return schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault
+    ? unwrapped(schema.unwrap())
+    : schema;
+}
+
+/** Validates what a study file exports; throws {@link StudyInvalidError} with every wrong key. */
+export function parseStudyFile(value: Record<string, unknown>, where: string): StudyFile {
+  const { cases, sweep, ...study } = value;
+  const variations = Variations.safeParse({ cases, sweep });
+  if (!variations.success) throw new StudyInvalidError(where, problemsOf(variations.error));
+  return { ...parseStudy(study, where), ...variations.data };
 }
 
 /** Types and validates a study where it is written. */
 export function defineStudy(study: z.input<typeof Study> & Variations): StudyFile {
-  const { cases, sweep, ...rest } = study;
-  const where = `study "${study.name}"`;
-  const variations = Variations.safeParse({ cases, sweep });
-  if (!variations.success) throw new StudyInvalidError(where, problemsOf(variations.error));
-  return { ...parseStudy(rest, where), ...variations.data };
+  return parseStudyFile(study, `study "${study.name}"`);
 }

@@ -1,5 +1,6 @@
 /** From a study file to its experiments: every case with every combination of swept values, each a valid study of its own. */
-import { type Overrides, parseStudy, type Study, type StudyFile, StudyInvalidError } from './study.ts';
+import { withStudySettings } from './overrides.ts';
+import { parseStudy, type Study, type StudyFile, StudyInvalidError, type StudySettings } from './study.ts';
 
 /** A study to run and the name of its experiment. */
 export type PlannedStudy = { experiment: string; study: Study };
@@ -14,7 +15,10 @@ export function experimentsOf(file: StudyFile): PlannedStudy[] {
   return named.flatMap(([name, overrides]) =>
     combinations(Object.entries(sweep ?? {})).map((values) => {
       const where = `study "${base.name}"${name === '' ? '' : `, case "${name}"`}`;
-      const study = parseStudy(apply(base, { ...overrides, ...Object.fromEntries(values) }, where), where);
+      const settings = { ...overrides, ...Object.fromEntries(values) };
+      const noPlace = (key: string, missing: string[]) =>
+        new StudyInvalidError(where, [`${key}: there is no "${missing.join('.')}" in this study`]);
+      const study = parseStudy(withStudySettings(base, settings, noPlace), where);
       const parts = [base.name, name, `seed${study.seed}`, ...values.map(label)].filter(
         (part) => part !== '',
       );
@@ -23,30 +27,10 @@ export function experimentsOf(file: StudyFile): PlannedStudy[] {
   );
 }
 
-/** A copy of a study with values set by dotted key. A key whose parent does not exist is a StudyInvalidError. */
-export function apply(study: Study, overrides: Overrides, where: string): unknown {
-  const copy = structuredClone(study) as Record<string, unknown>;
-  for (const [key, value] of Object.entries(overrides)) {
-    const path = key.split('.');
-    const last = path.pop() ?? '';
-    let target: unknown = copy;
-    for (const part of path)
-      target = isRecord(target) && Object.hasOwn(target, part) ? target[part] : undefined;
-    if (!isRecord(target) || last === '__proto__')
-      throw new StudyInvalidError(where, [`${key}: there is no "${path.join('.')}" in this study`]);
-    target[last] = structuredClone(value);
-  }
-  return copy;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function combinations(axes: [string, unknown[]][]): [string, Overrides[string]][][] {
-  return axes.reduce<[string, Overrides[string]][][]>(
+function combinations(axes: [string, unknown[]][]): [string, StudySettings[string]][][] {
+  return axes.reduce<[string, StudySettings[string]][][]>(
     (rows, [key, values]) =>
-      rows.flatMap((row) => values.map((value) => [...row, [key, value] as [string, Overrides[string]]])),
+      rows.flatMap((row) => values.map((value) => [...row, [key, value] as [string, StudySettings[string]]])),
     [[]],
   );
 }

@@ -1,4 +1,5 @@
 /** Figure 5 on needle scenes: four schedules from one base. */
+import paper from './figure-5-ablation.ts';
 import { defineStudy } from './study.ts';
 import quickstart from './tiny-quickstart.ts';
 
@@ -6,10 +7,5 @@ export default defineStudy({
   ...quickstart,
   name: 'tiny-figure-5-ablation',
   title: 'Which roles are trained, and in which order',
-  cases: {
-    'p-only': { schedule: ['perceiver'] },
-    'r-only': { schedule: ['reasoner'] },
-    'p-then-r': { schedule: ['perceiver', 'reasoner'] },
-    'r-then-p': { schedule: ['reasoner', 'perceiver'] },
-  },
+  cases: paper.cases,
 });

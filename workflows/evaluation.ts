@@ -2,15 +2,8 @@
 import { defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
 import { IMAGE_RULES } from '../method/image-rules.ts';
 import { servingLimits } from '../method/serving-limits.ts';
-import {
-  evaluateModel,
-  evaluationIsComplete,
-  loadEvaluation,
-  prepareScenes,
-  recordEvent,
-  serveModel,
-  verifyModels,
-} from './proxies.ts';
+import { dataActivities, onOneHost } from './fleets.ts';
+import { evaluationIsComplete, loadEvaluation, recordEvent, verifyModels } from './proxies.ts';
 import { recordOutcome } from './record-outcome.ts';
 import { SEARCH_ATTRIBUTES } from './search-attributes.ts';
 import type { PhaseState, RunState, StepResult } from './types.ts';
@@ -46,7 +39,7 @@ export async function evaluation({ experiment, evaluation: id }: EvaluationInput
       detail: { checkpoint: evaluation.model.name },
     });
     await verifyModels({ experiment, user: id, models: [evaluation.model] });
-    await prepareScenes(evaluation.scenes);
+    await dataActivities(study.placement).prepareScenes(evaluation.scenes);
     const served = {
       key,
       label: id,
@@ -59,7 +52,10 @@ export async function evaluation({ experiment, evaluation: id }: EvaluationInput
         study.evaluation.concurrency,
       ),
     };
-    await whileServing([() => serveModel(served)], () => evaluateModel({ study, evaluation }));
+    const lost = (host: string) => recordEvent({ ...event(), type: 'host-lost', detail: { host } });
+    await onOneHost(study.placement, lost, (host) =>
+      whileServing([() => host.serveModel(served)], () => host.evaluateModel({ study, evaluation })),
+    );
     return { id, key, how: 'computed' };
   });
 }

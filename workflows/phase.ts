@@ -17,22 +17,16 @@ import {
 import { IMAGE_RULES } from '../method/image-rules.ts';
 import { servingLimits } from '../method/serving-limits.ts';
 import { abortPhaseUpdate, checkRetry, checkSkip, retryPhaseUpdate, skipPhaseUpdate } from './decisions.ts';
-import { isDamagedInput } from './failures.ts';
+import { isDamagedInput, type Recognised, recognisedFailure } from './failures.ts';
+import { dataActivities, onOneHost } from './fleets.ts';
 import {
   checkAcceptance,
-  collectEvidence,
   decide,
   inheritCheckpoint,
   loadPhase,
   phaseIsComplete,
-  prepareDirectSet,
-  preparePerceiverSet,
-  prepareScenes,
   recordEvent,
   retryByRule,
-  serveModel,
-  serveRewards,
-  trainRole,
   verifyModels,
 } from './proxies.ts';
 import { recordOutcome } from './record-outcome.ts';
@@ -100,6 +94,7 @@ export async function phase({ experiment, phase: id }: PhaseInput): Promise<Step
       const loaded = await loadPhase({ experiment, phase: id });
       key = loaded.phase.key;
       let finished = false;
+      let recognised: Recognised | null = null;
       try {
         const how = await obtain(experiment, loaded, (next) => {
           activity = next;
@@ -115,6 +110,7 @@ export async function phase({ experiment, phase: id }: PhaseInput): Promise<Step
         activity = null;
         if (isCancellation(error) || isDamagedInput(error)) throw error;
         message = rootCause(error) ?? 'it failed for an unknown reason';
+        recognised = recognisedFailure(error);
       }
       const request = `${workflowInfo().runId}/${attempt}`;
       if (await retryByRule({ experiment, phase: id, request, finished })) {
@@ -122,7 +118,7 @@ export async function phase({ experiment, phase: id }: PhaseInput): Promise<Step
         continue;
       }
       enter('waiting');
-      await recordEvent({ ...event(), type: 'phase-waiting', detail: { message, finished } });
+      await recordEvent({ ...event(), type: 'phase-waiting', detail: { message, finished, recognised } });
       await condition(() => decision === 'taken' || decision === 'abort');
       // The cast undoes a narrowing that does not know of handlers.
       if ((decision as string) === 'abort')
@@ -152,8 +148,9 @@ async function obtain(
     enter('bring the checkpoint over');
     await inheritCheckpoint({ phase });
   }
+  const data = dataActivities(study.placement);
   enter('prepare scenes');
-  await prepareScenes(phase.scenes);
+  await data.prepareScenes(phase.scenes);
   const frozen = {
     key: phase.key,
     label: `frozen for ${phase.id}`,
@@ -166,21 +163,21 @@ async function obtain(
       study.evaluation.concurrency,
     ),
   };
-  if (phase.role === 'perceiver') {
+  if (phase.role !== 'reasoner') {
     enter('prepare prompts');
-    await preparePerceiverSet(input);
-    enter('train');
-    await whileServing([() => serveModel(frozen), () => serveRewards(input)], () => trainRole(input));
-  } else if (phase.role === 'direct') {
-    enter('prepare prompts');
-    await prepareDirectSet(input);
-    enter('train');
-    await whileServing([() => serveRewards(input)], () => trainRole(input));
-  } else {
-    enter('collect evidence');
-    await whileServing([() => serveModel(frozen)], () => collectEvidence(input));
-    enter('train');
-    await whileServing([() => serveRewards(input)], () => trainRole(input));
+    await (phase.role === 'perceiver' ? data.preparePerceiverSet(input) : data.prepareDirectSet(input));
   }
+  const lost = (host: string) => recordEvent({ ...event, type: 'host-lost', detail: { host } });
+  await onOneHost(study.placement, lost, async (host) => {
+    const serveFrozen = () => host.serveModel(frozen);
+    const services = [() => host.serveRewards(input)];
+    if (phase.role === 'perceiver') services.unshift(serveFrozen);
+    if (phase.role === 'reasoner') {
+      enter('collect evidence');
+      await whileServing([serveFrozen], () => host.collectEvidence(input));
+    }
+    enter('train');
+    await whileServing(services, () => host.trainRole(input));
+  });
   return 'computed';
 }

@@ -1,5 +1,5 @@
 /** Activities as workflows see them: types only, with the time-outs that fit what each one does. */
-import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import { ActivityCancellationType, type ActivityOptions, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 
 const NEVER_RETRIED = [
@@ -33,16 +33,7 @@ export const {
 });
 
 /** Hours of work or supervision: heartbeats find a dead worker in seconds, and a cancel is waited for until all is cleaned up. */
-export const {
-  prepareScenes,
-  preparePerceiverSet,
-  prepareDirectSet,
-  collectEvidence,
-  trainRole,
-  evaluateModel,
-  serveModel,
-  serveRewards,
-} = proxyActivities<Activities>({
+export const LONG_WORK: ActivityOptions = {
   startToCloseTimeout: '30 days',
   heartbeatTimeout: '10s',
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -52,4 +43,4 @@ export const {
     maximumInterval: '15s',
     nonRetryableErrorTypes: NEVER_RETRIED,
   },
-});
+};

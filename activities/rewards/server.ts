@@ -20,7 +20,7 @@ const MAX_BODY_BYTES = 64 * 1024 * 1024;
  */
 export function createRewardServer(judge: Judge, role: JudgeOptions['role'], token: string): Hono {
   const app = new Hono();
-  app.get('/healthz', (context) => context.json({ role }));
+  app.get('/healthz', (context) => context.json({ role, ...judge.load }));
   app.post('/v1/judge', bodyLimit({ maxSize: MAX_BODY_BYTES }), async (context) => {
     const given = Buffer.from(context.req.header('authorization') ?? '');
     const wanted = Buffer.from(`Bearer ${token}`);
