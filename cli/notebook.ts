@@ -27,11 +27,15 @@ export async function prepareNotebooks(say: (line: string) => void): Promise<str
 /** Opens JupyterLab on the notebooks until it is ended; `home` is what they read. Resolves to its exit code. */
 export async function openNotebooks(home: string | null, say: (line: string) => void): Promise<number> {
   const python = await prepareNotebooks(say);
-  const child = spawn(python, ['-m', 'jupyterlab', '--notebook-dir', PROJECT, '--LabApp.default_url=/lab/tree/notebooks'], {
-    cwd: PROJECT,
-    stdio: 'inherit',
-    env: { ...process.env, ...(home !== null && { P2R_HOME: home }) },
-  });
+  const child = spawn(
+    python,
+    ['-m', 'jupyterlab', '--notebook-dir', PROJECT, '--LabApp.default_url=/lab/tree/notebooks'],
+    {
+      cwd: PROJECT,
+      stdio: 'inherit',
+      env: { ...process.env, ...(home !== null && { P2R_HOME: home }) },
+    },
+  );
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => resolve(code ?? 1));

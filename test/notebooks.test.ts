@@ -36,33 +36,43 @@ const names = (await readdir(NOTEBOOKS)).filter((name) => name.endsWith('.ipynb'
 
 test('there is a notebook for each group of figures', () => expect(names).toHaveLength(7));
 
-test.each(names)('%s', async (name) => {
-  const output = path.join(folder, name);
-  await run(python, [path.join(NOTEBOOKS, 'run.py'), path.join(NOTEBOOKS, name), output], { env });
-  const { cells } = Notebook.parse(JSON.parse(await readFile(output, 'utf8')));
-  const promised = cells.filter(({ metadata }) => metadata.tags?.some((tag) => tag !== 'parameters'));
-  expect(promised.length).toBeGreaterThan(0);
-  for (const { metadata, source, outputs = [] } of promised) {
-    const where = `${name}: ${[source].flat().join('').slice(0, 80)}`;
-    expect(outputs.map(({ output_type }) => output_type), where).not.toContain('error');
-    const shown = outputs.flatMap(({ data }) => data ?? []);
-    if (metadata.tags?.includes('figure')) {
-      const figures = shown.filter((data) => 'application/vnd.plotly.v1+json' in data);
-      expect(figures.length, where).toBeGreaterThan(0);
-      for (const data of figures) {
-        const svg = [data['image/svg+xml']].flat().join('');
-        expect(svg, where).toMatch(/^<svg.*<\/svg>$/s);
-        expect(svg, where).toMatch(/<circle|<polyline/);
-        expect(svg, where).not.toMatch(/NaN|Infinity|undefined/);
+test.each(names)(
+  '%s',
+  async (name) => {
+    const output = path.join(folder, name);
+    await run(python, [path.join(NOTEBOOKS, 'run.py'), path.join(NOTEBOOKS, name), output], { env });
+    const { cells } = Notebook.parse(JSON.parse(await readFile(output, 'utf8')));
+    const promised = cells.filter(({ metadata }) => metadata.tags?.some((tag) => tag !== 'parameters'));
+    expect(promised.length).toBeGreaterThan(0);
+    for (const { metadata, source, outputs = [] } of promised) {
+      const where = `${name}: ${[source].flat().join('').slice(0, 80)}`;
+      expect(
+        outputs.map(({ output_type }) => output_type),
+        where,
+      ).not.toContain('error');
+      const shown = outputs.map(({ data = {} }) => data);
+      if (metadata.tags?.includes('figure')) {
+        const figures = shown.filter((data) => 'application/vnd.plotly.v1+json' in data);
+        expect(figures.length, where).toBeGreaterThan(0);
+        for (const data of figures) {
+          const svg = [data['image/svg+xml']].flat().join('');
+          expect(svg, where).toMatch(/^<svg.*<\/svg>$/s);
+          expect(svg, where).toMatch(/<circle|<polyline/);
+          expect(svg, where).not.toMatch(/NaN|Infinity|undefined/);
+        }
+      }
+      if (metadata.tags?.includes('table')) {
+        const tables = shown.flatMap((data) => [data['text/html']].flat().join(''));
+        expect(
+          tables.some((html) => /<tbody><tr>/.test(html)),
+          where,
+        ).toBe(true);
+        expect(tables.join(''), where).not.toMatch(/NaN|undefined/);
       }
     }
-    if (metadata.tags?.includes('table')) {
-      const tables = shown.flatMap((data) => [data['text/html']].flat().join(''));
-      expect(tables.some((html) => /<tbody><tr>/.test(html)), where).toBe(true);
-      expect(tables.join(''), where).not.toMatch(/NaN|undefined/);
-    }
-  }
-}, 180_000);
+  },
+  180_000,
+);
 
 test('a broken cell is an error', async () => {
   const broken = path.join(folder, 'broken.ipynb');

@@ -1,6 +1,11 @@
 /** From what lies in a run directory to what the page shows. Pure: files in, answers out. */
 import type { Scores } from '../../store/evaluations.ts';
-import { type ExperimentEvent, type ExperimentRecord, evaluatedStep, stepOffsets } from '../../store/experiments.ts';
+import {
+  type ExperimentEvent,
+  type ExperimentRecord,
+  evaluatedStep,
+  stepOffsets,
+} from '../../store/experiments.ts';
 import { EXPERIMENT_STATES, messageOf, stateOf } from '../../store/progress.ts';
 import type {
   AttemptView,

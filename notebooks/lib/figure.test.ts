@@ -9,7 +9,14 @@ const figure: Figure = {
   y: 'share',
   percent: true,
   series: [
-    { name: '<script>', x: [0, 1, 2], y: [0.5, null, 1], low: [0.4, 0, 0.9], high: [0.6, 0, 1], mode: 'lines+markers' },
+    {
+      name: '<script>',
+      x: [0, 1, 2],
+      y: [0.5, null, 1],
+      low: [0.4, 0, 0.9],
+      high: [0.6, 0, 1],
+      mode: 'lines+markers',
+    },
     { name: 'fit', x: [0, 2], y: [0.5, 1], mode: 'lines', dash: true },
   ],
   bands: [{ from: 0.5, to: 1.5, text: 'perceiver 1', colour: '#0072b2' }],
@@ -25,7 +32,9 @@ test('the SVG shows every defined point, every line and the bands, and no markup
 });
 
 test('both forms hold the same numbers', () => {
-  const { data } = plotlyOf(figure) as { data: { x: number[]; y: number[]; error_y?: { array: number[] } }[] };
+  const { data } = plotlyOf(figure) as {
+    data: { x: number[]; y: number[]; error_y?: { array: number[] } }[];
+  };
   expect(data.map(({ x }) => x)).toEqual(figure.series.map(({ x }) => x));
   expect(data.map(({ y }) => y)).toEqual(figure.series.map(({ y }) => y));
   expect(data[0]?.error_y?.array[0]).toBeCloseTo(0.1, 12);

@@ -28,7 +28,11 @@ export type Figure = {
 export const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#8a6d00', '#56b4e9', '#555555'];
 
 /** Colours of the roles, as on the dashboard. */
-export const ROLE_COLOURS: Record<string, string> = { perceiver: '#0072b2', reasoner: '#d55e00', direct: '#555555' };
+export const ROLE_COLOURS: Record<string, string> = {
+  perceiver: '#0072b2',
+  reasoner: '#d55e00',
+  direct: '#555555',
+};
 
 const colourOf = (index: number) => COLOURS[index % COLOURS.length] ?? '#555555';
 
@@ -94,7 +98,8 @@ const escaped = (text: string) =>
 export function roundTicks(low: number, high: number, count: number): number[] {
   const span = Math.max(high - low, 1e-9);
   const power = 10 ** Math.floor(Math.log10(span / count));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => span / size <= count) ?? power * 10;
+  const step =
+    [1, 2, 5, 10].map((factor) => factor * power).find((size) => span / size <= count) ?? power * 10;
   const first = Math.ceil(low / step - 1e-9);
   const last = Math.floor(high / step + 1e-9);
   return Array.from({ length: last - first + 1 }, (_, n) => Number(((first + n) * step).toPrecision(12)));
@@ -103,13 +108,19 @@ export function roundTicks(low: number, high: number, count: number): number[] {
 /** The figure as SVG text, complete in itself: no script, no style sheet, no font of its own. */
 export function svgOf(figure: Figure): string {
   const xs = figure.series.flatMap(({ x }) => x);
-  const ys = figure.series.flatMap(({ y, low = [], high = [] }) => [...y, ...low, ...high]).filter((y) => y !== null);
+  const ys = figure.series
+    .flatMap(({ y, low = [], high = [] }) => [...y, ...low, ...high])
+    .filter((y) => y !== null);
   const [xLow, xHigh] = padded(Math.min(...xs), Math.max(...xs), 0.03);
   const [yLow, yHigh] = padded(Math.min(0, ...ys), Math.max(...ys), 0.05);
   const px = (x: number) =>
     Number((FRAME.left + ((x - xLow) / (xHigh - xLow)) * (WIDTH - FRAME.left - FRAME.right)).toFixed(1));
   const py = (y: number) =>
-    Number((HEIGHT - FRAME.bottom - ((y - yLow) / (yHigh - yLow)) * (HEIGHT - FRAME.top - FRAME.bottom)).toFixed(1));
+    Number(
+      (HEIGHT - FRAME.bottom - ((y - yLow) / (yHigh - yLow)) * (HEIGHT - FRAME.top - FRAME.bottom)).toFixed(
+        1,
+      ),
+    );
   const floor = HEIGHT - FRAME.bottom;
   const parts: string[] = [];
   for (const { from, to, colour, text } of figure.bands ?? []) {
@@ -128,7 +139,9 @@ export function svgOf(figure: Figure): string {
   }
   const ticks = figure.ticks ?? roundTicks(xLow, xHigh, 8).map((at) => ({ at, text: String(at) }));
   for (const { at, text } of ticks)
-    parts.push(`<text x="${px(at)}" y="${floor + 16}" text-anchor="middle" font-size="11">${escaped(text)}</text>`);
+    parts.push(
+      `<text x="${px(at)}" y="${floor + 16}" text-anchor="middle" font-size="11">${escaped(text)}</text>`,
+    );
   figure.series.forEach((series, index) => {
     parts.push(...seriesParts(series, colourOf(index), px, py));
     const x = FRAME.left + (index % 3) * 200;
@@ -148,7 +161,12 @@ function padded(low: number, high: number, share: number): [number, number] {
 
 const dashes = (series: Series) => (series.dash ? ' stroke-dasharray="6 4"' : '');
 
-function seriesParts(series: Series, colour: string, px: (x: number) => number, py: (y: number) => number): string[] {
+function seriesParts(
+  series: Series,
+  colour: string,
+  px: (x: number) => number,
+  py: (y: number) => number,
+): string[] {
   const parts: string[] = [];
   const points = series.x.flatMap((x, n) => {
     const y = series.y[n];

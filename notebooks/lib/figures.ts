@@ -60,7 +60,9 @@ export function heldOutFigure(run: Run, strategy = 'p2r'): Figure {
 /** Accuracy by kind of question over the checkpoints (Figure 9's several benchmarks, here kinds of one). */
 export function kindsFigure(run: Run, strategy = 'p2r'): Figure {
   const points = run.evaluations.filter(({ strategies }) => strategies[strategy] !== undefined);
-  const kinds = [...new Set(points.flatMap(({ strategies }) => Object.keys(strategies[strategy]?.by_kind ?? {})))];
+  const kinds = [
+    ...new Set(points.flatMap(({ strategies }) => Object.keys(strategies[strategy]?.by_kind ?? {}))),
+  ];
   return {
     title: 'Accuracy by kind of question',
     x: 'training step',
@@ -80,7 +82,10 @@ export function kindsFigure(run: Run, strategy = 'p2r'): Figure {
 export type Condition = { name: string; strategy: string; runs: Run[] };
 
 /** Accuracy against iterations with fitted lines; slopes in points an iteration (Figure 8). */
-export function iterationsFigure(conditions: Condition[]): { figure: Figure; slopes: Record<string, string | number>[] } {
+export function iterationsFigure(conditions: Condition[]): {
+  figure: Figure;
+  slopes: Record<string, string | number>[];
+} {
   const slopes: Record<string, string | number>[] = [];
   const series: Figure['series'] = [];
   for (const { name, strategy, runs } of conditions) {
@@ -88,7 +93,11 @@ export function iterationsFigure(conditions: Condition[]): { figure: Figure; slo
     const iterations = [...new Set(points.map(({ x }) => x))].sort((a, b) => a - b);
     if (iterations.length < 2) continue;
     const { slope, intercept } = fittedLine(points);
-    slopes.push({ condition: name, seeds: runs.length, 'points an iteration': Number((slope * 100).toFixed(2)) });
+    slopes.push({
+      condition: name,
+      seeds: runs.length,
+      'points an iteration': Number((slope * 100).toFixed(2)),
+    });
     const means = iterations.map((iteration) => points.filter(({ x }) => x === iteration).map(({ y }) => y));
     series.push(
       {
@@ -115,7 +124,10 @@ export function iterationsFigure(conditions: Condition[]): { figure: Figure; slo
 }
 
 /** Accuracy of named columns side by side, with intervals (Figures 4, 5 and 12). */
-export function columnsFigure(title: string, columns: { name: string; correct: number; count: number }[]): Figure {
+export function columnsFigure(
+  title: string,
+  columns: { name: string; correct: number; count: number }[],
+): Figure {
   const intervals = columns.map(({ correct, count }) => wilsonInterval(correct, count));
   return {
     title,

@@ -1,7 +1,20 @@
 /** Reads runs for the notebooks: typed, from run directories only. */
 import path from 'node:path';
-import { type Prediction as PredictionRow, evaluationFiles, Prediction, readScores, type StrategyScores } from '../../store/evaluations.ts';
-import { type ExperimentRecord, evaluatedStep, listExperiments, readEvents, readExperiment, stepOffsets } from '../../store/experiments.ts';
+import {
+  evaluationFiles,
+  Prediction,
+  type Prediction as PredictionRow,
+  readScores,
+  type StrategyScores,
+} from '../../store/evaluations.ts';
+import {
+  type ExperimentRecord,
+  evaluatedStep,
+  listExperiments,
+  readEvents,
+  readExperiment,
+  stepOffsets,
+} from '../../store/experiments.ts';
 import { readJsonLines } from '../../store/files.ts';
 import { openStore, type Store } from '../../store/layout.ts';
 import { type AttemptMetricRow, readPhaseMetrics } from '../../store/metrics.ts';
@@ -60,7 +73,13 @@ export async function loadRun(store: Store, name: string): Promise<Run> {
   for (const { key, checkpoint, after } of record.evaluations) {
     const scores = await readScores(store, key);
     if (scores === null) continue;
-    evaluations.push({ key, checkpoint, after, at: evaluatedStep(record, { after, checkpoint }), strategies: scores.strategies });
+    evaluations.push({
+      key,
+      checkpoint,
+      after,
+      at: evaluatedStep(record, { after, checkpoint }),
+      strategies: scores.strategies,
+    });
   }
   return { record, phases, evaluations: evaluations.sort((a, b) => a.at - b.at) };
 }
@@ -89,7 +108,10 @@ export async function diary(store: Store, run: Run): Promise<{ time: string; typ
 }
 
 /** Least-squares line through points. Throws a RangeError below two different x. */
-export function fittedLine(points: readonly { x: number; y: number }[]): { slope: number; intercept: number } {
+export function fittedLine(points: readonly { x: number; y: number }[]): {
+  slope: number;
+  intercept: number;
+} {
   const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const [mx, my] = [mean(points.map(({ x }) => x)), mean(points.map(({ y }) => y))];
   const spread = points.reduce((sum, { x }) => sum + (x - mx) ** 2, 0);
@@ -107,7 +129,11 @@ export function mean(values: readonly (number | null | undefined)[]): number | n
 /** Accuracy at the end of every iteration (0 is the base model), as the paper's Figure 8 has it. */
 export function accuracyByIteration(run: Run, strategy: string): { x: number; y: number }[] {
   const points: { x: number; y: number }[] = [];
-  for (let iteration = 0; iteration <= Math.max(0, ...run.phases.map((phase) => phase.iteration)); iteration++) {
+  for (
+    let iteration = 0;
+    iteration <= Math.max(0, ...run.phases.map((phase) => phase.iteration));
+    iteration++
+  ) {
     const last = run.phases.findLast((phase) => phase.iteration === iteration);
     const evaluation = run.evaluations.findLast(({ after }) => after === (last?.id ?? null));
     const score = evaluation?.strategies[strategy];
@@ -120,7 +146,10 @@ export function accuracyByIteration(run: Run, strategy: string): { x: number; y:
  * Whether boxes collapsed over a phase: mean box count and size over its last fifth against its first. The appendix of the paper (E.1)
  * looks for a rise that does not end: boxes that cover ever more of the image.
  */
-export function boxTrend(phase: RunPhase): { count: [number | null, number | null]; size: [number | null, number | null] } {
+export function boxTrend(phase: RunPhase): {
+  count: [number | null, number | null];
+  size: [number | null, number | null];
+} {
   const fifth = Math.max(1, Math.floor(phase.rows.length / 5));
   const ends = (name: string): [number | null, number | null] => [
     mean(phase.rows.slice(0, fifth).map((row) => row[name])),

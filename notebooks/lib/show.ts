@@ -17,7 +17,10 @@ export async function show(figure: Figure): Promise<void> {
 }
 
 /** Shows rows as a table; the keys of the first are its columns. Cells are text, never HTML. */
-export async function table(caption: string, rows: readonly Record<string, string | number | null>[]): Promise<void> {
+export async function table(
+  caption: string,
+  rows: readonly Record<string, string | number | null>[],
+): Promise<void> {
   const columns = Object.keys(rows[0] ?? {});
   const cell = (value: string | number | null | undefined) =>
     String(value ?? '–')
@@ -26,7 +29,11 @@ export async function table(caption: string, rows: readonly Record<string, strin
   const html = `<table><caption>${cell(caption)}</caption><thead><tr>${columns.map((name) => `<th>${cell(name)}</th>`).join('')}</tr></thead><tbody>${rows
     .map((row) => `<tr>${columns.map((name) => `<td>${cell(row[name])}</td>`).join('')}</tr>`)
     .join('')}</tbody></table>`;
-  const text = [caption, columns.join('\t'), ...rows.map((row) => columns.map((name) => row[name] ?? '–').join('\t'))];
+  const text = [
+    caption,
+    columns.join('\t'),
+    ...rows.map((row) => columns.map((name) => row[name] ?? '–').join('\t')),
+  ];
   await Deno.jupyter.display({ 'text/html': html, 'text/plain': text.join('\n') }, { raw: true });
 }
 
