@@ -2,8 +2,13 @@
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import type { Command } from 'commander';
 import { PROJECT } from '../activities/environment.ts';
 import { writeJson } from '../store/files.ts';
+import type { Store } from '../store/layout.ts';
+import { requireExperiment } from './commands/experiments.ts';
+import type { CommandContext } from './decision-commands.ts';
+import { EXIT } from './errors.ts';
 import { ensureNotebooks } from './python-environment.ts';
 
 /** Folder of the notebooks. */
@@ -24,20 +29,39 @@ export async function prepareNotebooks(say: (line: string) => void): Promise<str
   return python;
 }
 
-/** Opens JupyterLab on the notebooks until it is ended; `home` is what they read. Resolves to its exit code. */
-export async function openNotebooks(home: string | null, say: (line: string) => void): Promise<number> {
+/** Adds the command to the program. */
+export function addNotebookCommand(program: Command, { store, names }: CommandContext): void {
+  program
+    .command('notebook')
+    .argument('[experiment]', 'experiment that the notebooks show; without it, the runs stored beside them')
+    .description('open the notebooks in JupyterLab')
+    .addHelpText('after', '\nExample:\n  p2r notebook tiny-quickstart-seed1')
+    .action(async (experiment: string | undefined) => {
+      const shown = experiment === undefined ? {} : await shownBy(store, experiment, await names());
+      process.exitCode = await openNotebooks(shown, (line) => process.stderr.write(`${line}\n`));
+    });
+}
+
+/** The notebooks' parameters for an experiment: its home, its name, and its study, whose other seeds are shown with it. */
+async function shownBy(store: Store, experiment: string, known: string[]): Promise<Record<string, string>> {
+  const { study } = await requireExperiment(store, experiment, known);
+  return { P2R_HOME: store.home, P2R_EXPERIMENT: experiment, P2R_STUDY: study, P2R_STUDIES: study };
+}
+
+/** Opens JupyterLab on the notebooks until it is ended; `shown` are their parameters. Resolves to its exit code. */
+async function openNotebooks(shown: Record<string, string>, say: (line: string) => void): Promise<number> {
   const python = await prepareNotebooks(say);
+  const { P2R_HOME: _, ...env } = process.env;
   const child = spawn(
     python,
     ['-m', 'jupyterlab', '--notebook-dir', PROJECT, '--LabApp.default_url=/lab/tree/notebooks'],
-    {
-      cwd: PROJECT,
-      stdio: 'inherit',
-      env: { ...process.env, ...(home !== null && { P2R_HOME: home }) },
-    },
+    { cwd: PROJECT, stdio: 'inherit', env: { ...env, ...shown } },
   );
-  return new Promise((resolve, reject) => {
+  // JupyterLab asks before it ends at Ctrl-C; the answer is its own.
+  const wait = () => undefined;
+  process.on('SIGINT', wait);
+  return new Promise<number>((resolve, reject) => {
     child.once('error', reject);
-    child.once('exit', (code) => resolve(code ?? 1));
-  });
+    child.once('exit', (code) => resolve(code ?? EXIT.failed));
+  }).finally(() => process.off('SIGINT', wait));
 }

@@ -34,6 +34,18 @@ const Notebook = z.looseObject({
 
 const names = (await readdir(NOTEBOOKS)).filter((name) => name.endsWith('.ipynb')).sort();
 
+/** What is known of the stored runs and must be in a notebook's tables. */
+const KNOWN: Record<string, RegExp[]> = {
+  '01': [/tiny-two-iterations-seed1: completed/, /experiment-completed/],
+  '02': [/<td>base<\/td><td>57\.6 %/, /<td>iteration-2-reasoner<\/td><td>84\.7 %/],
+  '03': [/<td>base<\/td><td>57\.6 %<\/td><td>144/, /<td>P then R<\/td><td>80\.6 %<\/td><td>432/],
+  '04': [/<td>every true box hit<\/td><td>50<\/td><td>98\.0 %/],
+  '05': [/<td>PRA-GRPO<\/td><td>3<\/td><td>12\.27/],
+  '06': [/<td>iteration-1\/perceiver<\/td><td>0\.98<\/td><td>0\.99<\/td><td>110\.33/],
+  // What comes before the changed phase keeps its key.
+  '07': [/<td>iteration-1\/reasoner<\/td><td>[^<]*<\/td><td>the same/, /its settings change: .*lr/],
+};
+
 test('there is a notebook for each group of figures', () => expect(names).toHaveLength(7));
 
 test.each(names)(
@@ -44,6 +56,11 @@ test.each(names)(
     const { cells } = Notebook.parse(JSON.parse(await readFile(output, 'utf8')));
     const promised = cells.filter(({ metadata }) => metadata.tags?.some((tag) => tag !== 'parameters'));
     expect(promised.length).toBeGreaterThan(0);
+    const html = cells.flatMap(({ outputs = [] }) =>
+      outputs.flatMap(({ data }) => [data?.['text/html']].flat().join('')),
+    );
+    for (const known of KNOWN[name.slice(0, 2)] ?? [/a notebook without known results/])
+      expect(html.join('\n'), name).toMatch(known);
     for (const { metadata, source, outputs = [] } of promised) {
       const where = `${name}: ${[source].flat().join('').slice(0, 80)}`;
       expect(

@@ -2,7 +2,7 @@
  * A figure once, in two forms: plotly's, for viewers with scripts, and a plain SVG for those without. Both are made of the same numbers.
  */
 
-/** A line or a set of points; `low` and `high` are the ends of intervals. */
+/** A line or a set of points; `low` and `high` are the ends of intervals. Series of one name share a place in the legend. */
 export type Series = {
   name: string;
   x: number[];
@@ -11,6 +11,7 @@ export type Series = {
   high?: number[];
   mode: 'lines' | 'markers' | 'lines+markers';
   dash?: boolean;
+  colour?: string;
 };
 
 /** A figure with one x and one y axis. `ticks` names places on the x axis; `bands` shade phases. */
@@ -34,16 +35,24 @@ export const ROLE_COLOURS: Record<string, string> = {
   direct: '#555555',
 };
 
-const colourOf = (index: number) => COLOURS[index % COLOURS.length] ?? '#555555';
+/** The series with their colours, and whether each is the first of its name. */
+const drawnSeries = ({ series }: Figure) =>
+  series.map((one, index) => ({
+    ...one,
+    colour: one.colour ?? COLOURS[index % COLOURS.length] ?? '#555555',
+    isNamed: series.findIndex(({ name }) => name === one.name) === index,
+  }));
 
 /** The figure for plotly: `data` and `layout`. */
 export function plotlyOf(figure: Figure): { data: object[]; layout: object } {
   return {
-    data: figure.series.map(({ low, high, dash, ...series }, index) => ({
+    data: drawnSeries(figure).map(({ low, high, dash, colour, isNamed, ...series }) => ({
       type: 'scatter',
       ...series,
-      line: { color: colourOf(index), dash: dash ? 'dash' : 'solid' },
-      marker: { color: colourOf(index), size: 7 },
+      legendgroup: series.name,
+      showlegend: isNamed,
+      line: { color: colour, dash: dash ? 'dash' : 'solid' },
+      marker: { color: colour, size: 7 },
       ...(low !== undefined &&
         high !== undefined && {
           error_y: {
@@ -111,7 +120,7 @@ export function svgOf(figure: Figure): string {
   const ys = figure.series
     .flatMap(({ y, low = [], high = [] }) => [...y, ...low, ...high])
     .filter((y) => y !== null);
-  const [xLow, xHigh] = padded(Math.min(...xs), Math.max(...xs), 0.03);
+  const [xLow, xHigh] = padded(Math.min(...xs), Math.max(...xs), figure.ticks === undefined ? 0.03 : 0.1);
   const [yLow, yHigh] = padded(Math.min(0, ...ys), Math.max(...ys), 0.05);
   const px = (x: number) =>
     Number((FRAME.left + ((x - xLow) / (xHigh - xLow)) * (WIDTH - FRAME.left - FRAME.right)).toFixed(1));
@@ -142,15 +151,16 @@ export function svgOf(figure: Figure): string {
     parts.push(
       `<text x="${px(at)}" y="${floor + 16}" text-anchor="middle" font-size="11">${escaped(text)}</text>`,
     );
-  figure.series.forEach((series, index) => {
-    parts.push(...seriesParts(series, colourOf(index), px, py));
+  const series = drawnSeries(figure);
+  for (const one of series) parts.push(...seriesParts(one, px, py));
+  for (const [index, { name, colour, dash }] of series.filter(({ isNamed }) => isNamed).entries()) {
     const x = FRAME.left + (index % 3) * 200;
     const y = HEIGHT - 30 + Math.floor(index / 3) * 16;
     parts.push(
-      `<line x1="${x}" x2="${x + 18}" y1="${y - 4}" y2="${y - 4}" stroke="${colourOf(index)}" stroke-width="3"${dashes(series)}/>`,
-      `<text x="${x + 24}" y="${y}" font-size="11">${escaped(series.name)}</text>`,
+      `<line x1="${x}" x2="${x + 18}" y1="${y - 4}" y2="${y - 4}" stroke="${colour}" stroke-width="3"${dashes(dash)}/>`,
+      `<text x="${x + 24}" y="${y}" font-size="11">${escaped(name)}</text>`,
     );
-  });
+  }
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" font-family="sans-serif" fill="#1b1f24" role="img" aria-label="${escaped(figure.title)}"><rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/><text x="${FRAME.left}" y="18" font-size="14" font-weight="bold">${escaped(figure.title)}</text>${parts.join('')}<text x="${(FRAME.left + WIDTH) / 2}" y="${floor + 36}" text-anchor="middle" font-size="12">${escaped(figure.x)}</text><text transform="translate(14 ${(FRAME.top + floor) / 2}) rotate(-90)" text-anchor="middle" font-size="12">${escaped(figure.y)}</text></svg>`;
 }
 
@@ -159,11 +169,10 @@ function padded(low: number, high: number, share: number): [number, number] {
   return [low - span * share, high + span * share];
 }
 
-const dashes = (series: Series) => (series.dash ? ' stroke-dasharray="6 4"' : '');
+const dashes = (dash = false) => (dash ? ' stroke-dasharray="6 4"' : '');
 
 function seriesParts(
-  series: Series,
-  colour: string,
+  { colour, ...series }: Series & { colour: string },
   px: (x: number) => number,
   py: (y: number) => number,
 ): string[] {
@@ -174,7 +183,7 @@ function seriesParts(
   });
   if (series.mode !== 'markers')
     parts.push(
-      `<polyline fill="none" stroke="${colour}" stroke-width="2"${dashes(series)} points="${points.map(({ x, y }) => `${px(x)},${py(y)}`).join(' ')}"/>`,
+      `<polyline fill="none" stroke="${colour}" stroke-width="2"${dashes(series.dash)} points="${points.map(({ x, y }) => `${px(x)},${py(y)}`).join(' ')}"/>`,
     );
   for (const { x, y, low, high } of points) {
     if (low !== undefined && high !== undefined)

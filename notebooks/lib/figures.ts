@@ -2,7 +2,7 @@
 import { wilsonInterval } from '../../method/intervals.ts';
 import type { Prediction } from '../../store/evaluations.ts';
 import type { ExperimentEvent } from '../../store/experiments.ts';
-import { type Figure, ROLE_COLOURS } from './figure.ts';
+import { COLOURS, type Figure, ROLE_COLOURS } from './figure.ts';
 import { accuracyByIteration, boxTrend, fittedLine, mean, type Run } from './runs.ts';
 
 const bandsOf = (run: Run): NonNullable<Figure['bands']> =>
@@ -20,8 +20,9 @@ export function metricFigure(run: Run, metric: string, title: string, unit: stri
     x: 'training step',
     y: unit,
     bands: bandsOf(run),
-    series: run.phases.map(({ id, from, rows }) => ({
-      name: id,
+    series: run.phases.map(({ role, from, rows }) => ({
+      name: role,
+      colour: ROLE_COLOURS[role] ?? '#555555',
       x: rows.map(({ step }) => from + step),
       y: rows.map((row) => row[metric] ?? null),
       mode: 'lines+markers' as const,
@@ -88,7 +89,8 @@ export function iterationsFigure(conditions: Condition[]): {
 } {
   const slopes: Record<string, string | number>[] = [];
   const series: Figure['series'] = [];
-  for (const { name, strategy, runs } of conditions) {
+  for (const [index, { name, strategy, runs }] of conditions.entries()) {
+    const colour = COLOURS[index % COLOURS.length] ?? '#555555';
     const points = runs.flatMap((run) => accuracyByIteration(run, strategy));
     const iterations = [...new Set(points.map(({ x }) => x))].sort((a, b) => a - b);
     if (iterations.length < 2) continue;
@@ -107,9 +109,11 @@ export function iterationsFigure(conditions: Condition[]): {
         low: means.map((values) => Math.min(...values)),
         high: means.map((values) => Math.max(...values)),
         mode: 'markers',
+        colour,
       },
       {
         name: `${name}, fitted`,
+        colour,
         x: iterations,
         y: iterations.map((x) => intercept + slope * x),
         mode: 'lines',
@@ -119,7 +123,32 @@ export function iterationsFigure(conditions: Condition[]): {
   }
   return {
     slopes,
-    figure: { title: 'Accuracy over iterations', x: 'iteration', y: 'accuracy', percent: true, series },
+    figure: {
+      title: 'Accuracy over iterations',
+      x: 'iteration',
+      y: 'accuracy',
+      percent: true,
+      ticks: [...new Set(series.flatMap(({ x }) => x))].map((at) => ({ at, text: String(at) })),
+      series,
+    },
+  };
+}
+
+/** Answers of one strategy at one checkpoint, over all runs; an evaluation that runs share counts once. */
+export function pooled(
+  runs: readonly Run[],
+  checkpoint: string,
+  strategy = 'p2r',
+): { correct: number; count: number } {
+  const evaluations = new Map(
+    runs.flatMap((run) =>
+      run.evaluations.filter((one) => one.checkpoint === checkpoint).map((one) => [one.key, one] as const),
+    ),
+  );
+  const scores = [...evaluations.values()].flatMap(({ strategies }) => strategies[strategy] ?? []);
+  return {
+    correct: scores.reduce((sum, score) => sum + score.correct, 0),
+    count: scores.reduce((sum, score) => sum + score.count, 0),
   };
 }
 
@@ -205,4 +234,20 @@ export function throughput(
       'answers a second': answers / seconds,
     }));
   });
+}
+
+/** Accuracy against answers a second, one point a checkpoint and strategy (Figure 11). */
+export function throughputFigure(rows: ReturnType<typeof throughput>): Figure {
+  return {
+    title: 'Accuracy against throughput',
+    x: 'answers a second',
+    y: 'accuracy',
+    percent: true,
+    series: rows.map((row) => ({
+      name: `${row.checkpoint} ${row.strategy}`,
+      x: [row['answers a second']],
+      y: [row.accuracy],
+      mode: 'markers',
+    })),
+  };
 }
