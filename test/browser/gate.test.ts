@@ -53,6 +53,7 @@ beforeAll(async () => {
         metrics: () => ({ reward_mean: 0.5, box_count: 1 }),
         failure: (phase, step) =>
           phase.role === 'perceiver' && step === 2 && phase.hyperparameters.lr > 1e-6 ? FAILURE : null,
+        recognised: { kind: 'diverged', overrides: { lr: 1e-7 } },
         before: async () => undefined,
         accuracy: () => 0.5,
       },
@@ -117,7 +118,7 @@ test('a waiting phase cannot be overlooked, shows what a retry would do, and is 
   await page.getByLabel('train batch size').fill('no number');
   await page.getByText(/These settings cannot be used: .*train_batch_size/).waitFor();
   await page.getByLabel('train batch size').fill(String(study.perceiver?.train_batch_size));
-  await page.getByLabel('lr', { exact: true }).fill('1e-7');
+  await page.getByRole('button', { name: 'Fill in the advice: lr = 1e-7' }).click();
   await plan.getByText(/its settings change: lr/).waitFor();
   for (const width of [390, 1280]) {
     await page.setViewportSize({ width, height: 800 });
