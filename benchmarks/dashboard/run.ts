@@ -244,6 +244,7 @@ async function measureLive(page: Page, url: string, home: string): Promise<void>
   add('live step visible, slowest of 20', Math.max(...delays), 1000, 'ms');
   const session = await page.context().newCDPSession(page);
   add('browser heap of a live page at its start', await heap(session), null, 'MB');
+  add('memory of the page’s process at its start', await rendererMemory(page), null, 'MB');
   for (let update = 0; update < HOUR_OF_STEPS; update++) {
     await append();
     await sleep(80);
