@@ -25,6 +25,7 @@ import {
 import { addDecisionCommands } from './decision-commands.ts';
 import { EXIT, UserError } from './errors.ts';
 import { addGcCommand } from './gc-command.ts';
+import { addNotebookCommand } from './notebook.ts';
 import { ensurePython } from './python-environment.ts';
 import { progressLines, resultRows, resultTable } from './render.ts';
 import { down, runningServices, up } from './services/control.ts';
@@ -179,6 +180,7 @@ const names = async () => (await listExperiments(store)).map((record) => record.
 const context = { store, print, printJson, names, withServices, followToEnd };
 addDecisionCommands(program, context);
 addGcCommand(program, context);
+addNotebookCommand(program, context);
 
 program
   .command('status')

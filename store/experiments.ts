@@ -135,3 +135,24 @@ export async function appendEvent(
 export async function readEvents(store: Store, experiment: string): Promise<ExperimentEvent[]> {
   return readJsonLines(store.eventsFile(experiment), ExperimentEvent);
 }
+
+/** Where each phase lies on the run's step axis: phases are laid end to end in the record's order; step n of a phase is `from + n`. */
+export function stepOffsets(record: ExperimentRecord): { id: string; from: number; to: number }[] {
+  let from = 0;
+  return record.phases.map((phase) => {
+    const placed = { id: phase.id, from, to: from + phase.total_steps };
+    from = placed.to;
+    return placed;
+  });
+}
+
+/** The run's step of the checkpoint that an evaluation scores: 0 for the base; an earlier step of a phase is part of the checkpoint's name. */
+export function evaluatedStep(
+  record: ExperimentRecord,
+  { after, checkpoint }: { after: string | null; checkpoint: string },
+): number {
+  const phase = stepOffsets(record).find(({ id }) => id === after);
+  if (phase === undefined) return 0;
+  const step = /-step-(\d+)$/.exec(checkpoint)?.[1];
+  return step === undefined ? phase.to : phase.from + Number(step);
+}

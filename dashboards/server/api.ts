@@ -289,6 +289,8 @@ export type GateView = {
   message: string;
   /** Hyper-parameters that a retry may change, with their present values. */
   parameters: Record<string, number | string>;
+  /** Values to retry with, where the failure was recognised. */
+  advised: Record<string, number | string>;
   /** Committed checkpoints that a retry may start from, newest last. */
   checkpoints: number[];
   latest: Record<string, number | null> | null;

@@ -96,6 +96,8 @@ test('bins stay where they are while a curve grows inside a window of fixed widt
 test('a window holds its steps and one neighbour on each side', () => {
   expect(windowOf(Float64Array.of(1, 2, 3, 4, 5), 2.5, 3.5)).toEqual([1, 4]);
   expect(windowOf(Float64Array.of(1, 2, 3, 4, 5), 0, 9)).toEqual([0, 5]);
-  expect(windowOf(Float64Array.of(1, 2, 3), 7, 9)).toEqual([2, 3]);
+  expect(windowOf(Float64Array.of(1, 2, 3), 7, 9)).toEqual([0, 0]);
+  expect(windowOf(Float64Array.of(1, 2, 3), -5, 0)).toEqual([0, 0]);
+  expect(windowOf(Float64Array.of(1, 9), 4, 5)).toEqual([0, 2]);
   expect(windowOf(Float64Array.of(), 0, 1)).toEqual([0, 0]);
 });

@@ -51,8 +51,9 @@ export function downsample(x: Float64Array, y: Float64Array, limit: number, span
   return kept;
 }
 
-/** The points of ascending `x` inside [from, to] and one neighbour on each side, as [begin, end). */
+/** The points of ascending `x` inside [from, to] and one neighbour on each side, as [begin, end); none where x lies wholly outside. */
 export function windowOf(x: Float64Array, from: number, to: number): [number, number] {
+  if (x.length === 0 || at(x, 0) > to || at(x, x.length - 1) < from) return [0, 0];
   return [
     Math.max(0, firstIndex(x, (value) => value >= from) - 1),
     Math.min(x.length, firstIndex(x, (value) => value > to) + 1),

@@ -38,6 +38,11 @@ export type GateClient = {
 
 const Parameters = z.record(z.string(), z.unknown());
 
+/** What is read of the event of a phase that waits. */
+const Waiting = z.looseObject({
+  recognised: z.looseObject({ overrides: z.record(z.string(), z.union([z.number(), z.string()])) }).nullish(),
+});
+
 /** What a person needs to see before deciding about the waiting phase; null when none waits. */
 export async function gateView(
   store: Store,
@@ -49,9 +54,11 @@ export async function gateView(
   if (waiting === null || phase === undefined) return null;
   const planned = Parameters.safeParse(reading.record.config[phase.name]).data ?? {};
   const parameters = { ...planned, ...reading.record.decisions[phase.id]?.overrides };
+  const event = reading.events.findLast((one) => one.type === 'phase-waiting' && one.phase === phase.id);
   return {
     phase: phase.id,
     message: waiting.message,
+    advised: Waiting.safeParse(event?.detail).data?.recognised?.overrides ?? {},
     parameters: Object.fromEntries(
       Object.entries(parameters).filter(
         (entry): entry is [string, number | string] =>

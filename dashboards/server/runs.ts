@@ -2,7 +2,12 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { evaluationFiles, readScores, type Scores } from '../../store/evaluations.ts';
-import { ExperimentEvent, type ExperimentRecord, readExperiment } from '../../store/experiments.ts';
+import {
+  ExperimentEvent,
+  type ExperimentRecord,
+  readExperiment,
+  stepOffsets,
+} from '../../store/experiments.ts';
 import { InvalidIdError, type Store } from '../../store/layout.ts';
 import { listAttempts } from '../../store/metrics.ts';
 import type { Curves, ExperimentList } from './api.ts';
@@ -16,7 +21,6 @@ import {
   lineage,
   type PhaseReading,
   runState,
-  stepOffsets,
 } from './view.ts';
 
 /** The window and the metrics of a request for curves; `smooth` is the weight of the moving average, 0 for none. */

@@ -1,6 +1,11 @@
 /** From what lies in a run directory to what the page shows. Pure: files in, answers out. */
 import type { Scores } from '../../store/evaluations.ts';
-import type { ExperimentEvent, ExperimentRecord } from '../../store/experiments.ts';
+import {
+  type ExperimentEvent,
+  type ExperimentRecord,
+  evaluatedStep,
+  stepOffsets,
+} from '../../store/experiments.ts';
 import { EXPERIMENT_STATES, messageOf, stateOf } from '../../store/progress.ts';
 import type {
   AttemptView,
@@ -33,16 +38,6 @@ export type ExperimentReading = {
   scores: Map<string, Scores>;
   problems: string[];
 };
-
-/** Where each phase lies on the global step axis: phases are laid end to end in the record's order. */
-export function stepOffsets(record: ExperimentRecord): { id: string; from: number; to: number }[] {
-  let from = 0;
-  return record.phases.map((phase) => {
-    const placed = { id: phase.id, from, to: from + phase.total_steps };
-    from = placed.to;
-    return placed;
-  });
-}
 
 /** What happened since the experiment's last start: an earlier start's failures are history. */
 function currentEvents(events: ExperimentEvent[]): ExperimentEvent[] {
@@ -92,17 +87,6 @@ function phaseViews(reading: ExperimentReading, run: RunState): PhaseView[] {
   });
 }
 
-/** The global step of the checkpoint that an evaluation scores: an earlier step of its phase is part of the checkpoint's name. */
-function evaluationStep(
-  record: ExperimentRecord,
-  { after, checkpoint }: { after: string | null; checkpoint: string },
-) {
-  const phase = stepOffsets(record).find(({ id }) => id === after);
-  if (phase === undefined) return 0;
-  const step = /-step-(\d+)$/.exec(checkpoint)?.[1];
-  return step === undefined ? phase.to : phase.from + Number(step);
-}
-
 function evaluationViews(reading: ExperimentReading, run: RunState): EvaluationView[] {
   const events = currentEvents(reading.events);
   return reading.record.evaluations
@@ -113,7 +97,7 @@ function evaluationViews(reading: ExperimentReading, run: RunState): EvaluationV
         key: evaluation.key,
         checkpoint: evaluation.checkpoint,
         after: evaluation.after,
-        at: evaluationStep(reading.record, evaluation),
+        at: evaluatedStep(reading.record, evaluation),
         state: partState(newest, run),
         message: messageOf(newest),
         strategies: scoreViews(reading.scores.get(evaluation.key)),

@@ -1,27 +1,51 @@
 /** A plotly chart in the page: drawn again when its data changes, zoomed and hovered together with its neighbours. */
 
 import type { Config, Data, Layout, PlotlyHTMLElement } from 'plotly.js';
-import Plotly from 'plotly.js-basic-dist-min';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Palette, palette } from './palette.ts';
+import { loadPlotly, type Plotly } from './plotting.ts';
 
 const CONFIG: Partial<Config> = { displayModeBar: false, responsive: false, doubleClick: false };
 
 /** Charts on the page that show the same step axis. */
 const neighbours = new Set<HTMLElement>();
 
-function hoverTogether(source: HTMLElement, x: number | null): void {
+function hoverTogether(plotly: Plotly, source: HTMLElement, x: number | null): void {
   for (const chart of neighbours) {
     if (chart === source || !isVisible(chart)) continue;
-    if (x === null) Plotly.Fx.unhover(chart);
-    else Plotly.Fx.hover(chart, { xval: x, yval: 0 }, 'xy', true);
+    if (x === null) plotly.Fx.unhover(chart);
+    else plotly.Fx.hover(chart, { xval: x, yval: 0 }, 'xy', true);
   }
 }
 
 function isVisible(chart: HTMLElement): boolean {
   const { top, bottom } = chart.getBoundingClientRect();
   return bottom > 0 && top < innerHeight;
+}
+
+/** Charts that wait to be drawn, each with its newest wish. */
+const waiting = new Map<HTMLElement, () => void>();
+/** Drawing goes on for this long before the page is painted. */
+const FRAME_MS = 12;
+
+/** Draws when the page is next painted: charts in sight first, and the first of many without waiting for the others. */
+function drawSoon(chart: HTMLElement, draw: () => void): void {
+  if (waiting.size === 0) requestAnimationFrame(drawWaiting);
+  waiting.set(chart, draw);
+}
+
+function drawWaiting(): void {
+  const begin = performance.now();
+  while (waiting.size > 0 && performance.now() - begin < FRAME_MS) {
+    const charts = [...waiting.keys()];
+    const next = charts.find(isVisible) ?? charts[0];
+    if (next === undefined) return;
+    const draw = waiting.get(next);
+    waiting.delete(next);
+    draw?.();
+  }
+  if (waiting.size > 0) requestAnimationFrame(drawWaiting);
 }
 
 /** Keeps the colours that hold now: they change with the theme. */
@@ -41,7 +65,8 @@ export type FigureProps = {
   title: string;
   hint?: string;
   value?: string;
-  traces: Data[];
+  /** Null while there is nothing to draw yet. */
+  traces: Data[] | null;
   layout: (width: number, log: boolean) => Partial<Layout>;
   /** Name of downloaded files, without ending. */
   file: string;
@@ -71,24 +96,32 @@ export function Figure(props: FigureProps) {
     return () => {
       observer.disconnect();
       neighbours.delete(chart);
-      Plotly.purge(chart);
+      waiting.delete(chart);
+      void loadPlotly().then((plotly) => plotly.purge(chart));
     };
   }, []);
 
   useEffect(() => {
     const chart = place.current;
-    if (chart === null || width === 0) return;
-    const first = !chart.classList.contains('js-plotly-plot');
+    const { traces } = props;
+    if (chart === null || width === 0 || traces === null) return;
     const layout = { ...props.layout(width, log), width, height: chart.clientHeight, autosize: false };
-    void Plotly.react(chart, props.traces, layout, CONFIG).then((drawn) => {
-      chart.dataset.drawn = String(Number(chart.dataset.drawn ?? 0) + 1);
-      if (first) listen(drawn, latest);
+    void loadPlotly().then((plotly) => {
+      if (!chart.isConnected) return;
+      drawSoon(chart, () => {
+        const first = !chart.classList.contains('js-plotly-plot');
+        void plotly.react(chart, traces, layout, CONFIG).then((drawn) => {
+          chart.dataset.drawn = String(Number(chart.dataset.drawn ?? 0) + 1);
+          if (first) listen(plotly, drawn, latest);
+        });
+      });
     });
   }, [props.traces, props.layout, width, log]);
 
   const download = async (format: 'svg' | 'png') => {
     if (place.current === null) return;
-    const url = await Plotly.toImage(place.current as unknown as PlotlyHTMLElement, {
+    const plotly = await loadPlotly();
+    const url = await plotly.toImage(place.current as unknown as PlotlyHTMLElement, {
       format,
       width: 900,
       height: 480,
@@ -165,7 +198,7 @@ export function Figure(props: FigureProps) {
   );
 }
 
-function listen(chart: PlotlyHTMLElement, latest: { current: FigureProps }): void {
+function listen(plotly: Plotly, chart: PlotlyHTMLElement, latest: { current: FigureProps }): void {
   if (latest.current.setWindow === undefined) return;
   neighbours.add(chart);
   chart.on('plotly_relayout', (change) => {
@@ -174,6 +207,6 @@ function listen(chart: PlotlyHTMLElement, latest: { current: FigureProps }): voi
       latest.current.setWindow?.([Math.max(0, from), Math.max(1, to)]);
   });
   chart.on('plotly_doubleclick', () => latest.current.setWindow?.(null));
-  chart.on('plotly_hover', ({ points }) => hoverTogether(chart, Number(points[0]?.x)));
-  chart.on('plotly_unhover', () => hoverTogether(chart, null));
+  chart.on('plotly_hover', ({ points }) => hoverTogether(plotly, chart, Number(points[0]?.x)));
+  chart.on('plotly_unhover', () => hoverTogether(plotly, chart, null));
 }

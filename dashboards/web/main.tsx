@@ -7,6 +7,7 @@ import { ExperimentPage } from './pages/experiment.tsx';
 import { ExperimentsPage } from './pages/experiments.tsx';
 import { SystemPage } from './pages/system.tsx';
 import { Notice } from './parts.tsx';
+import { loadPlotly } from './plotting.ts';
 import { Link, useAddress } from './router.tsx';
 
 const THEMES = ['auto', 'light', 'dark'] as const;
@@ -96,5 +97,7 @@ function Page() {
 }
 
 applyTheme(storedTheme());
+// Charts will be wanted: plotly comes while the data is asked for.
+if (!['/', '/system'].includes(location.pathname)) void loadPlotly();
 darkScheme.addEventListener('change', () => applyTheme(storedTheme()));
 render(<Page />, document.body);

@@ -79,7 +79,9 @@ export function Table(props: {
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <section class="table" aria-label={props.caption} tabIndex={0}>
       <table>
-        <caption>{props.caption}</caption>
+        <caption>
+          <span>{props.caption}</span>
+        </caption>
         <thead>
           <tr>
             {props.columns.map((column, index) => (

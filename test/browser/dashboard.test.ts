@@ -6,7 +6,15 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Curves, RolloutPage } from '../../dashboards/server/api.ts';
 import { readExperiment, writeExperiment } from '../../store/experiments.ts';
 import { openStore } from '../../store/layout.ts';
-import { copyOfExample, EXPERIMENT, lowContrast, openBrowser, openPage, serveHome } from './support.ts';
+import {
+  copyOfExample,
+  EXPERIMENT,
+  lowContrast,
+  openBrowser,
+  openPage,
+  picture,
+  serveHome,
+} from './support.ts';
 
 let browser: Browser;
 let example: Awaited<ReturnType<typeof copyOfExample>>;
@@ -344,14 +352,19 @@ describe.each([
     ['samples', `/experiments/${EXPERIMENT}/samples`, '.card'],
     ['evaluation', `/experiments/${EXPERIMENT}/evaluation`, '.pair .table'],
     ['system', '/system', '.table'],
-    ['compare', `/compare?runs=${EXPERIMENT}`, '.charts[data-loaded="1"]'],
-  ])('the view %s fits its width and its texts can be read', async (_, url, ready) => {
+    [
+      'compare',
+      `/compare?runs=${EXPERIMENT},tiny-two-iterations-seed2,tiny-two-iterations-seed3`,
+      '.charts[data-loaded="3"]',
+    ],
+  ])('the view %s fits its width and its texts can be read', async (view, url, ready) => {
     await see(
       served.url + url,
       async (page) => {
         await page.locator(ready).first().waitFor();
         expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
         expect(await page.evaluate(lowContrast)).toEqual([]);
+        await picture(page, scheme === 'light' ? view : `${view}-dark`);
       },
       { width, scheme },
     );

@@ -17,7 +17,7 @@ import { recordOf } from '../../studies/revisions.ts';
 import { TASK_QUEUE } from '../../temporal.config.ts';
 import { SEARCH_ATTRIBUTES } from '../../workflows/search-attributes.ts';
 import { gpuFreeActivities } from '../support/gpu-free-world.ts';
-import { lowContrast, openBrowser, openPage, serveHome } from './support.ts';
+import { lowContrast, openBrowser, openPage, picture, serveHome } from './support.ts';
 
 const PROJECT = path.resolve(import.meta.dirname, '..', '..');
 const HOME = mkdtempSync(path.join(os.tmpdir(), 'p2r-browser-gate-'));
@@ -53,6 +53,7 @@ beforeAll(async () => {
         metrics: () => ({ reward_mean: 0.5, box_count: 1 }),
         failure: (phase, step) =>
           phase.role === 'perceiver' && step === 2 && phase.hyperparameters.lr > 1e-6 ? FAILURE : null,
+        recognised: { kind: 'diverged', overrides: { lr: 1e-7 } },
         before: async () => undefined,
         accuracy: () => 0.5,
       },
@@ -117,8 +118,13 @@ test('a waiting phase cannot be overlooked, shows what a retry would do, and is 
   await page.getByLabel('train batch size').fill('no number');
   await page.getByText(/These settings cannot be used: .*train_batch_size/).waitFor();
   await page.getByLabel('train batch size').fill(String(study.perceiver?.train_batch_size));
-  await page.getByLabel('lr', { exact: true }).fill('1e-7');
+  await page.getByRole('button', { name: 'Fill in the advice: lr = 1e-7' }).click();
   await plan.getByText(/its settings change: lr/).waitFor();
+  for (const width of [390, 1280]) {
+    await page.setViewportSize({ width, height: 800 });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+    await picture(page, 'gate');
+  }
   await page.getByRole('button', { name: 'Retry' }).click();
   await page.getByText('With lr = 1e-7.').waitFor();
   await page.getByRole('button', { name: 'Not now' }).click();
@@ -137,6 +143,7 @@ test('a waiting phase cannot be overlooked, shows what a retry would do, and is 
     .getByText(`${experiment}/iteration-1/perceiver`)
     .waitFor();
   expect(await page.locator('.table', { hasText: 'Workers' }).locator('tbody tr').count()).toBeGreaterThan(0);
+  await picture(page, 'system-with-workers');
   expect(errors).toEqual([]);
   expect(outside).toEqual([]);
 }, 90_000);

@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { serve } from '@hono/node-server';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import sharp from 'sharp';
 import { createDashboard, type DashboardOptions } from '../../dashboards/server/app.ts';
 import { loadPage } from '../../dashboards/server/page-files.ts';
 
@@ -49,6 +50,30 @@ export async function serveHome(
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** Keeps a picture of the page for docs/ where P2R_SCREENSHOTS names a folder (`npm run screenshots`). */
+export async function picture(page: Page, name: string): Promise<void> {
+  const folder = process.env.P2R_SCREENSHOTS;
+  if (folder === undefined) return;
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll<HTMLElement>('.plot')].every(({ dataset }) => dataset.drawn !== undefined),
+  );
+  const { width = 0 } = page.viewportSize() ?? {};
+  const { scrollHeight } = await page.evaluate(() => ({ scrollHeight: document.body.scrollHeight }));
+  // A gallery is long; its beginning is enough.
+  const height = Math.min(scrollHeight, page.url().includes('/samples') ? 1100 : 4000);
+  const png = await page.screenshot({
+    fullPage: true,
+    animations: 'disabled',
+    // Where a test keeps its home is no part of the view.
+    mask: [page.locator('main p > code')],
+    maskColor: '#8a939e',
+    clip: { x: 0, y: 0, width, height },
+  });
+  await sharp(png)
+    .png({ palette: true, effort: 10 })
+    .toFile(path.join(folder, `${name}-${width}.png`));
 }
 
 /** What a page said and asked that it should not have. */

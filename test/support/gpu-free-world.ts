@@ -16,12 +16,15 @@ import { committedSteps } from '../../store/checkpoints.ts';
 import { evaluationFiles } from '../../store/evaluations.ts';
 import { JsonLinesWriter, writeJson } from '../../store/files.ts';
 import type { Store } from '../../store/layout.ts';
+import type { Recognised } from '../../workflows/failures.ts';
 import type { PhasePlan } from '../../workflows/types.ts';
 
 /** What a phase does when it is trained: metrics of a step, or a failure. */
 export type Script = {
   metrics: (phase: PhasePlan, step: number) => Record<string, number>;
   failure: (phase: PhasePlan, step: number) => string | null;
+  /** What is recognised behind every failure. */
+  recognised?: Recognised;
   /** Awaited before each step; lets a test hold a phase where it wants it. */
   before: (phase: PhasePlan, step: number) => Promise<void>;
   accuracy: (evaluation: string) => number;
@@ -96,7 +99,8 @@ export function gpuFreeActivities(store: Store, script: Script, log: Log): Activ
         for (let step = ((await committedSteps(store, phase.key)).at(-1) ?? 0) + 1; step <= total; step++) {
           await Promise.race([script.before(phase, step), Context.current().cancelled]);
           const failure = script.failure(phase, step);
-          if (failure !== null) throw ApplicationFailure.nonRetryable(failure, 'TrainerFailed');
+          if (failure !== null)
+            throw ApplicationFailure.nonRetryable(failure, 'TrainerFailed', script.recognised);
           await metrics.append({ step, time: step, ...script.metrics(phase, step) });
           await writeCheckpoint(store, phase.key, step);
           log.push(`${phase.id}@${step}`);

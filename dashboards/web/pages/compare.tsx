@@ -161,13 +161,15 @@ function ComparedChart(props: {
   const { chart, runs, curves, colours, window } = props;
   const traces = useMemo(
     () =>
-      comparisonTraces(
-        runs.map((experiment) => ({
-          experiment,
-          series: curves.get(experiment)?.metrics[chart.metric] ?? [],
-        })),
-        colours,
-      ),
+      curves.size === 0
+        ? null
+        : comparisonTraces(
+            runs.map((experiment) => ({
+              experiment,
+              series: curves.get(experiment)?.metrics[chart.metric] ?? [],
+            })),
+            colours,
+          ),
     [runs, curves, colours, chart.metric],
   );
   const layout = useMemo(

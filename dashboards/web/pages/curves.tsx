@@ -145,7 +145,9 @@ function CurveChart(props: {
     () =>
       chart.metric === ACCURACY
         ? accuracyTraces(detail.evaluations, window[1] - window[0], colours)
-        : metricTraces(series ?? [], detail.phases, colours),
+        : series === undefined
+          ? null
+          : metricTraces(series, detail.phases, colours),
     [chart.metric, series, chart.metric === ACCURACY ? detail.evaluations : null, window, colours],
   );
   const layout = useMemo(

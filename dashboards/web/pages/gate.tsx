@@ -41,7 +41,10 @@ function Waiting({ experiment, gate }: { experiment: string; gate: NonNullable<G
     ),
     fromCheckpoint: from === '' ? null : Number(from),
   };
-  const changes = Object.entries(wish.overrides).map(([name, value]) => `${name} = ${value}`);
+  const listed = (values: Wish['overrides']) =>
+    Object.entries(values).map(([name, value]) => `${name} = ${value}`);
+  const changes = listed(wish.overrides);
+  const advised = listed(gate.advised);
 
   const carryOut = async ({ name, body }: Decision) => {
     setDecision(null);
@@ -80,6 +83,23 @@ function Waiting({ experiment, gate }: { experiment: string; gate: NonNullable<G
         />
       )}
       <h3>Try again with other parameters</h3>
+      {advised.length === 0 ? null : (
+        <p>
+          <button
+            type="button"
+            onClick={() =>
+              setEdited({
+                ...edited,
+                ...Object.fromEntries(
+                  Object.entries(gate.advised).map(([name, value]) => [name, String(value)]),
+                ),
+              })
+            }
+          >
+            Fill in the advice: {advised.join(', ')}
+          </button>
+        </p>
+      )}
       <form class="toolbar parameters" onSubmit={(event) => event.preventDefault()}>
         {Object.entries(gate.parameters).map(([name, value]) => (
           <Field
