@@ -19,6 +19,7 @@ import {
   stopExperiment,
 } from './commands/experiments.ts';
 import { EXIT, UserError } from './errors.ts';
+import { addEvalCommand } from './eval-command.ts';
 import { readProgress } from './progress.ts';
 import { ensurePython } from './python-environment.ts';
 import { progressLines, resultRows, resultTable } from './render.ts';
@@ -240,6 +241,8 @@ program
       for (const { check, ok, detail } of findings) print(`${ok ? '✔' : '✘'} ${check.padEnd(20)} ${detail}`);
     if (findings.some(({ check, ok }) => !ok && check !== 'services')) process.exitCode = EXIT.failed;
   });
+
+addEvalCommand(program, store);
 
 try {
   await program.parseAsync();

@@ -134,6 +134,8 @@ export class EvaluationRun {
     completionTokens: 0,
   };
   #failedInARow = 0;
+  /** Questions that wait for a reply another question has asked for: they need no slot. */
+  #sharing = 0;
   #read = false;
   #fatal: unknown;
   #wake: () => void = () => undefined;
@@ -261,7 +263,7 @@ export class EvaluationRun {
   async #work(): Promise<void> {
     const underWay = new Set<Promise<void>>();
     for (;;) {
-      const room = this.#slots.limit + AHEAD - underWay.size;
+      const room = this.#slots.limit + AHEAD + this.#sharing - underWay.size;
       const task = room > 0 && !this.#abort.signal.aborted ? this.#agenda.take() : undefined;
       if (task !== undefined) {
         this.#counts.underWay++;
@@ -384,7 +386,11 @@ export class EvaluationRun {
       return known;
     }
     const asking = this.#asking.get(key);
-    if (asking !== undefined) return asking;
+    if (asking !== undefined) {
+      this.#sharing++;
+      this.#wake();
+      return asking.finally(() => this.#sharing--);
+    }
     const reply = this.#ask(request, key, prediction, stage).finally(() => this.#asking.delete(key));
     this.#asking.set(key, reply);
     return reply;
