@@ -228,7 +228,10 @@ export class EvaluationRun {
           predictions[`${strategy.name}#${repeat}`] = key;
           this.#counts.known++;
           if (done.has(key)) this.#counts.reused++;
-          else this.#agenda.add(item.image.key, { item, strategy, repeat, key });
+          else {
+            this.#images.need(item.image);
+            this.#agenda.add(item.image.key, { item, strategy, repeat, key });
+          }
         }
       }
       const row = itemRow(item, imageSha256, predictions);
@@ -269,6 +272,7 @@ export class EvaluationRun {
         this.#counts.underWay++;
         const running = this.#answer(task).finally(() => {
           this.#counts.underWay--;
+          this.#images.done(task.item.image);
           underWay.delete(running);
           this.#wake();
         });
