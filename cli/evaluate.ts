@@ -7,8 +7,9 @@ import { promisify } from 'node:util';
 import logUpdate from 'log-update';
 import { PROJECT, PYTHON, PYTHON_ENV } from '../activities/environment.ts';
 import { type Benchmark, BenchmarkError } from '../benchmarks/item.ts';
-import { needleBenchmark } from '../benchmarks/needle.ts';
 import { firstOf, openBenchmark } from '../benchmarks/open.ts';
+import { needleBenchmark } from '../benchmarks/readers/needle.ts';
+import type { ReaderTools } from '../benchmarks/readers/parquet.ts';
 import { type Endpoint, RequestFailed, servedModel } from '../evaluation/endpoint.ts';
 import { settingsContent } from '../evaluation/keys.ts';
 import { scoreEvaluation, writeResults } from '../evaluation/results.ts';
@@ -76,6 +77,12 @@ async function drawnNeedle(store: Store, questions: number): Promise<Benchmark> 
     });
   }
   return needleBenchmark(directory);
+}
+
+/** What readers of parquet files need; the Python environment is made only where one is read. */
+export async function readerTools(store: Store, reference: string): Promise<ReaderTools> {
+  if (reference.endsWith('.parquet')) await ensurePython(say);
+  return { python: PYTHON, pythonEnvironment: PYTHON_ENV, images: path.join(store.home, 'images') };
 }
 
 type Model = { endpoint: Endpoint; fingerprint: string; label: string; server?: ModelServer };
@@ -169,7 +176,7 @@ export async function evaluate(store: Store, options: EvalOptions): Promise<void
     const opened =
       options.benchmark === 'needle'
         ? await drawnNeedle(store, options.questions)
-        : await openBenchmark(options.benchmark);
+        : await openBenchmark(options.benchmark, await readerTools(store, options.benchmark));
     const benchmark = options.limit === undefined ? opened : firstOf(opened, options.limit);
     const reasoner = await modelOf(options, process.env.P2R_ENDPOINT_TOKEN, options.threads);
     models.push(reasoner);

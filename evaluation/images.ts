@@ -103,8 +103,9 @@ export class Images {
     }
   }
 
-  /** Hex sha256 of the file. */
+  /** Hex sha256 that names the image's content. */
   async sha256(source: ImageSource): Promise<string> {
+    if (source.sha256 !== undefined) return source.sha256;
     return createHash('sha256')
       .update(await this.file(source))
       .digest('hex');
