@@ -18,6 +18,7 @@ import {
   startExperiment,
   stopExperiment,
 } from './commands/experiments.ts';
+import { addDatasetsCommand } from './datasets-command.ts';
 import { EXIT, UserError } from './errors.ts';
 import { addEvalCommand } from './eval-command.ts';
 import { readProgress } from './progress.ts';
@@ -243,6 +244,7 @@ program
   });
 
 addEvalCommand(program, store);
+addDatasetsCommand(program, store);
 
 try {
   await program.parseAsync();
