@@ -6,6 +6,8 @@ import type { AnswerForm } from '../method/prompts.ts';
 export type ImageSource = {
   /** The same for two questions about one image, different for two images of the benchmark. */
   key: string;
+  /** sha256 of its content where the reader knows it: of the file, or of the text of its cell. */
+  sha256?: string;
   /** The encoded file. Rejects with a {@link BenchmarkError} when it is missing or no image. */
   read(): Promise<Buffer>;
 };

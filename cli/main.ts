@@ -22,8 +22,10 @@ import {
   startExperiment,
   stopExperiment,
 } from './commands/experiments.ts';
+import { addDatasetsCommand } from './datasets-command.ts';
 import { addDecisionCommands } from './decision-commands.ts';
 import { EXIT, UserError } from './errors.ts';
+import { addEvalCommand } from './eval-command.ts';
 import { addGcCommand } from './gc-command.ts';
 import { addNotebookCommand } from './notebook.ts';
 import { ensurePython } from './python-environment.ts';
@@ -270,6 +272,9 @@ program
       for (const { check, ok, detail } of findings) print(`${ok ? '✔' : '✘'} ${check.padEnd(20)} ${detail}`);
     if (findings.some(({ check, ok }) => !ok && check !== 'services')) process.exitCode = EXIT.failed;
   });
+
+addEvalCommand(program, store);
+addDatasetsCommand(program, store);
 
 try {
   await program.parseAsync();

@@ -2,11 +2,12 @@
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
+import sharp from 'sharp';
 import type { ImageSource } from '../benchmarks/item.ts';
 import type { Box, Size } from '../method/boxes.ts';
-import { DecodedImages } from '../method/decoded-images.ts';
 import {
   type DecodedImage,
+  decodeImage,
   type Header,
   type ImageRules,
   planCrops,
@@ -21,8 +22,12 @@ import type { SentImage } from '../method/strategies/strategy.ts';
 
 /** Encoded files kept for the questions that share them. */
 const KEPT_FILE_BYTES = 48_000_000;
-/** Decoded pixels kept; a 4K image takes 25 MB. */
-const KEPT_PIXEL_BYTES = 128_000_000;
+/** Decoded pixels kept for images that several questions are about; an 8K image takes 100 MB. */
+const KEPT_PIXEL_BYTES = 112_000_000;
+
+// Images are prepared side by side, one thread each: the same work with less memory than several threads on one image.
+sharp.concurrency(1);
+sharp.cache(false);
 
 /**
  * Whether a file may go to the model as it is: an upright, opaque 8-bit sRGB JPEG, PNG or WebP whose pixel count is within the budget.
@@ -36,12 +41,33 @@ export function passesThrough(header: Header, bytes: Buffer, rules: ImageRules):
   return known && plain && pixels <= rules.wholeImagePixels && pixels >= rules.minPixels;
 }
 
-/** Reads, decodes and prepares images, as many at once as there are cores. */
+/**
+ * Reads, decodes and prepares images, as many at once as there are cores. An image that several questions need (`need`, `done`) stays
+ * decoded between them; any other is let go as soon as its pixels have been used.
+ */
 export class Images {
   readonly #files = new Map<string, Promise<Buffer>>();
-  readonly #decoded = new DecodedImages({ maxBytes: KEPT_PIXEL_BYTES });
+  readonly #decoded = new Map<string, Promise<DecodedImage>>();
+  readonly #needed = new Map<string, number>();
   readonly #atOnce = pLimit(availableParallelism());
   #fileBytes = 0;
+
+  /** One more question needs this image. */
+  need({ key }: ImageSource): void {
+    this.#needed.set(key, (this.#needed.get(key) ?? 0) + 1);
+  }
+
+  /** One question that needed this image has ended. */
+  done({ key }: ImageSource): void {
+    const left = (this.#needed.get(key) ?? 1) - 1;
+    if (left > 0) {
+      this.#needed.set(key, left);
+      return;
+    }
+    this.#needed.delete(key);
+    this.#decoded.delete(key);
+    void this.#drop(key);
+  }
 
   /** The encoded file. */
   file(source: ImageSource): Promise<Buffer> {
@@ -56,23 +82,30 @@ export class Images {
     reading.then(
       (bytes) => {
         this.#fileBytes += bytes.length;
-        void this.#forget();
+        void this.#shrink();
       },
       () => this.#files.delete(source.key),
     );
     return reading;
   }
 
-  async #forget(): Promise<void> {
-    for (const [key, file] of this.#files) {
+  async #drop(key: string): Promise<void> {
+    const file = this.#files.get(key);
+    if (file === undefined) return;
+    this.#files.delete(key);
+    this.#fileBytes -= (await file.catch(() => Buffer.alloc(0))).length;
+  }
+
+  async #shrink(): Promise<void> {
+    for (const key of this.#files.keys()) {
       if (this.#fileBytes <= KEPT_FILE_BYTES) return;
-      this.#files.delete(key);
-      this.#fileBytes -= (await file).length;
+      await this.#drop(key);
     }
   }
 
-  /** Hex sha256 of the file. */
+  /** Hex sha256 that names the image's content. */
   async sha256(source: ImageSource): Promise<string> {
+    if (source.sha256 !== undefined) return source.sha256;
     return createHash('sha256')
       .update(await this.file(source))
       .digest('hex');
@@ -89,9 +122,32 @@ export class Images {
     rules: ImageRules,
     work: (decoded: DecodedImage) => Promise<T>,
   ): Promise<T> {
-    return this.#atOnce(async () =>
-      work(await this.#decoded.get(source.key, rules, () => this.file(source))),
-    );
+    return this.#atOnce(async () => {
+      const { key } = source;
+      const kept = this.#decoded.get(key);
+      const decoding = kept ?? this.file(source).then((bytes) => decodeImage(bytes, rules));
+      this.#decoded.delete(key);
+      this.#decoded.set(key, decoding);
+      try {
+        return await work(await decoding);
+      } catch (error) {
+        this.#decoded.delete(key);
+        throw error;
+      } finally {
+        if ((this.#needed.get(key) ?? 0) < 2) this.#decoded.delete(key);
+        else await this.#forget();
+      }
+    });
+  }
+
+  /** Lets go of the pixels used longest ago beyond what is kept. */
+  async #forget(): Promise<void> {
+    let bytes = 0;
+    for (const [key, decoding] of [...this.#decoded].reverse()) {
+      const image = await decoding.catch(() => null);
+      bytes += image?.pixels?.length ?? 0;
+      if (bytes > KEPT_PIXEL_BYTES) this.#decoded.delete(key);
+    }
   }
 
   /** The whole image, in its own bytes where they may pass. */

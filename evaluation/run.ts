@@ -101,6 +101,8 @@ export class EndpointDown extends Error {
 
 /** Questions begun beyond the slots, whose images are prepared while others are being answered. */
 const AHEAD = 8;
+/** Milliseconds for which only one question is begun, so that questions about one image can be found before their turn comes. */
+const LEAD = 500;
 /** Questions known but not begun, at which reading the benchmark pauses. */
 const KNOWN_AHEAD = 20_000;
 
@@ -134,6 +136,8 @@ export class EvaluationRun {
     completionTokens: 0,
   };
   #failedInARow = 0;
+  /** Questions that wait for a reply another question has asked for: they need no slot. */
+  #sharing = 0;
   #read = false;
   #fatal: unknown;
   #wake: () => void = () => undefined;
@@ -191,12 +195,11 @@ export class EvaluationRun {
     this.#wake();
   }
 
-  /** Keys of the predictions on disk; replies of the others are kept for them. */
+  /** Keys of the predictions on disk; the replies on disk serve whoever asks the same. */
   async #load(): Promise<Set<string>> {
     const files = predictionFiles(this.#options.store, this.#plan.key);
     const done = new Set((await readJsonLines(files.predictions, PredictionRow)).map(({ key }) => key));
-    for (const row of await readJsonLines(files.calls, CallRow))
-      if (!done.has(row.prediction)) this.#replies.set(row.key, row);
+    for (const row of await readJsonLines(files.calls, CallRow)) this.#replies.set(row.key, row);
     // Written anew by every run: a benchmark that has changed must not leave old rows behind.
     await rm(files.manifest, { force: true });
     await rm(files.items, { force: true });
@@ -226,7 +229,10 @@ export class EvaluationRun {
           predictions[`${strategy.name}#${repeat}`] = key;
           this.#counts.known++;
           if (done.has(key)) this.#counts.reused++;
-          else this.#agenda.add(item.image.key, { item, strategy, repeat, key });
+          else {
+            this.#images.need(item.image);
+            this.#agenda.add(item.image.key, { item, strategy, repeat, key });
+          }
         }
       }
       const row = itemRow(item, imageSha256, predictions);
@@ -260,13 +266,20 @@ export class EvaluationRun {
   /** Begins questions while there is room, until all are done or the run is stopped. */
   async #work(): Promise<void> {
     const underWay = new Set<Promise<void>>();
+    let lead = true;
+    const timer = setTimeout(() => {
+      lead = false;
+      this.#wake();
+    }, LEAD);
     for (;;) {
-      const room = this.#slots.limit + AHEAD - underWay.size;
+      const most = lead && !this.#read ? 1 : this.#slots.limit + AHEAD + this.#sharing;
+      const room = most - underWay.size;
       const task = room > 0 && !this.#abort.signal.aborted ? this.#agenda.take() : undefined;
       if (task !== undefined) {
         this.#counts.underWay++;
         const running = this.#answer(task).finally(() => {
           this.#counts.underWay--;
+          this.#images.done(task.item.image);
           underWay.delete(running);
           this.#wake();
         });
@@ -274,7 +287,10 @@ export class EvaluationRun {
         continue;
       }
       const over = this.#abort.signal.aborted || (this.#read && this.#agenda.size === 0);
-      if (over && underWay.size === 0) return;
+      if (over && underWay.size === 0) {
+        clearTimeout(timer);
+        return;
+      }
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -376,7 +392,11 @@ export class EvaluationRun {
       return known;
     }
     const asking = this.#asking.get(key);
-    if (asking !== undefined) return asking;
+    if (asking !== undefined) {
+      this.#sharing++;
+      this.#wake();
+      return asking.finally(() => this.#sharing--);
+    }
     const reply = this.#ask(request, key, prediction, stage).finally(() => this.#asking.delete(key));
     this.#asking.set(key, reply);
     return reply;
@@ -401,6 +421,7 @@ export class EvaluationRun {
         this.#counts.promptTokens += row.prompt_tokens;
         this.#counts.completionTokens += row.completion_tokens;
         await this.#calls.append(row);
+        this.#replies.set(key, row);
         return row;
       }
       this.#counts.failedRequests++;

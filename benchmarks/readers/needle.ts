@@ -1,8 +1,8 @@
 /** The project's own needle scenes: rows.jsonl beside an images folder. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { readSamples, type Sample } from '../store/samples.ts';
-import { type Benchmark, BenchmarkError, type Item } from './item.ts';
+import { readSamples, type Sample } from '../../store/samples.ts';
+import { type Benchmark, BenchmarkError, type Item } from '../item.ts';
 
 /** One row as a question. */
 export function needleItem(sample: Sample): Item {

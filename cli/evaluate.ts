@@ -1,0 +1,298 @@
+/** What `p2r eval` does: opens the benchmark, finds or serves the models, runs, scores, prints. */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import logUpdate from 'log-update';
+import { PROJECT, PYTHON, PYTHON_ENV } from '../activities/environment.ts';
+import { type Benchmark, BenchmarkError } from '../benchmarks/item.ts';
+import { firstOf, openBenchmark } from '../benchmarks/open.ts';
+import { needleBenchmark } from '../benchmarks/readers/needle.ts';
+import type { ReaderTools } from '../benchmarks/readers/parquet.ts';
+import { type Endpoint, RequestFailed, servedModel } from '../evaluation/endpoint.ts';
+import { settingsContent } from '../evaluation/keys.ts';
+import { scoreEvaluation, writeResults } from '../evaluation/results.ts';
+import { EndpointDown, EvaluationRun, type Progress, type RunResult } from '../evaluation/run.ts';
+import { EXTRACTORS, type ExtractorName } from '../method/answers.ts';
+import { IMAGE_RULES, type ImageRulesName } from '../method/images.ts';
+import { PROMPT_SETS, type PromptSetName } from '../method/prompts.ts';
+import { STRATEGIES, strategyNamed, UNAVAILABLE } from '../method/strategies/index.ts';
+import type { Strategy, StrategySettings } from '../method/strategies/strategy.ts';
+import { canonicalJson, contentKey } from '../store/keys.ts';
+import type { Store } from '../store/layout.ts';
+import { inspectModel } from '../store/models.ts';
+import { predictionFiles } from '../store/predictions.ts';
+import { EXIT, UserError } from './errors.ts';
+import type { EvalOptions } from './eval-command.ts';
+import { comparisonTable, summaryTable } from './evaluation-tables.ts';
+import { type ModelServer, serveDirectory } from './model-server.ts';
+import { ensurePython } from './python-environment.ts';
+import { duration } from './render.ts';
+
+const run = promisify(execFile);
+const say = (line: string) => process.stderr.write(`${line}\n`);
+
+const QUESTIONS_PER_SCENE = 3;
+
+/** Names of a record as a choice of the user; throws a UserError that lists them. */
+function chosen<Name extends string>(
+  what: string,
+  name: string,
+  known: Readonly<Record<Name, unknown>>,
+): Name {
+  if (!Object.hasOwn(known, name))
+    throw new UserError(`${what} "${name}" is not known; there are: ${Object.keys(known).join(', ')}.`);
+  return name as Name;
+}
+
+function chosenStrategies(names: string): Strategy[] {
+  return [...new Set(names.split(',').map((name) => name.trim()))].map((name) => {
+    const strategy = strategyNamed(name);
+    if (strategy !== undefined) return strategy;
+    throw new UserError(
+      UNAVAILABLE[name] ??
+        `The strategy "${name}" is not known; there are: ${STRATEGIES.map((known) => known.name).join(', ')}.`,
+    );
+  });
+}
+
+/** Needle scenes of the held-out split, drawn once per size. */
+async function drawnNeedle(store: Store, questions: number): Promise<Benchmark> {
+  if (questions % QUESTIONS_PER_SCENE !== 0)
+    throw new UserError(`--questions must be a multiple of ${QUESTIONS_PER_SCENE}.`);
+  const count = questions / QUESTIONS_PER_SCENE;
+  const spec = { split: 'held-out', count, questions: QUESTIONS_PER_SCENE, seed: 0 };
+  const directory = store.scenes(contentKey('needle', { generator: 'needle@1', ...spec }));
+  if (!existsSync(path.join(directory, 'rows.jsonl'))) {
+    await ensurePython(say);
+    const args = Object.entries({ out: directory, ...spec }).flatMap(([name, value]) => [
+      `--${name}`,
+      String(value),
+    ]);
+    await mkdir(path.dirname(directory), { recursive: true });
+    await run(PYTHON, ['-m', 'p2r_engines.needle_scenes', ...args], {
+      cwd: PROJECT,
+      env: { ...process.env, ...PYTHON_ENV },
+    });
+  }
+  return needleBenchmark(directory);
+}
+
+/** What readers of parquet files need; the Python environment is made only where one is read. */
+export async function readerTools(store: Store, reference: string): Promise<ReaderTools> {
+  if (reference.endsWith('.parquet')) await ensurePython(say);
+  return { python: PYTHON, pythonEnvironment: PYTHON_ENV, images: path.join(store.home, 'images') };
+}
+
+type Model = { endpoint: Endpoint; fingerprint: string; label: string; server?: ModelServer };
+
+async function modelOf(
+  options: { baseUrl?: string; model?: string; checkpoint?: string; fingerprint?: string },
+  token: string | undefined,
+  threads: number,
+): Promise<Model> {
+  if (options.checkpoint !== undefined) {
+    const directory = path.resolve(options.checkpoint);
+    const fingerprint = await inspectModel(directory);
+    await ensurePython(say);
+    const server = await serveDirectory(directory, threads);
+    return { endpoint: server.endpoint, fingerprint, label: path.basename(directory), server };
+  }
+  if (options.baseUrl === undefined || options.model === undefined)
+    throw new UserError('Say who answers: --base-url and --model, or --checkpoint.');
+  const endpoint = { url: options.baseUrl, model: options.model, token: token ?? 'none' };
+  const served = await servedModel(endpoint, 5000);
+  const known = { url: endpoint.url, model: endpoint.model, root: served?.root ?? null };
+  return {
+    endpoint,
+    fingerprint: options.fingerprint ?? canonicalJson(known),
+    label: endpoint.model,
+  };
+}
+
+function settingsOf(options: EvalOptions, needle: boolean): StrategySettings {
+  const promptSet: PromptSetName = chosen(
+    'The prompt set',
+    options.promptSet ?? (needle ? 'paper' : 'authors-evaluation'),
+    PROMPT_SETS,
+  );
+  const rules: ImageRulesName = chosen(
+    'The image rules',
+    options.imageRules ?? (needle ? 'tiny' : 'paper-evaluation'),
+    IMAGE_RULES,
+  );
+  if (options.repeats > 1 && options.temperature === 0)
+    throw new UserError('--repeats above 1 needs a --temperature: greedy answers are all the same.');
+  return {
+    promptSet,
+    imageRules: IMAGE_RULES[rules],
+    perceiverMaxTokens: options.perceiverMaxTokens ?? (needle ? 100 : 256),
+    reasonerMaxTokens: options.maxTokens ?? (needle ? 60 : 1024),
+    temperature: options.temperature,
+    ...(options.repetitionPenalty === undefined ? {} : { repetitionPenalty: options.repetitionPenalty }),
+  };
+}
+
+/** One line on where the run stands. */
+export function progressLine(progress: Progress): string {
+  const { known, expected, reused, done, missing, seconds, failedRequests, busy, slots } = progress;
+  const rate = done / Math.max(seconds, 0.001);
+  const tokens = (progress.promptTokens + progress.completionTokens) / Math.max(seconds, 0.001);
+  const left = rate > 0 ? `, about ${duration((known - reused - done - missing) / rate)} left` : '';
+  return [
+    `${reused + done}/${expected ?? `${known}+`} predictions${left}`,
+    `${rate.toFixed(1)} a second, ${tokens.toFixed(0)} tokens/s, ${busy} of ${slots} slots busy`,
+    ...(failedRequests > 0 ? [`${failedRequests} requests failed and were tried again`] : []),
+    ...(missing > 0 ? [`${missing} missing`] : []),
+  ].join('; ');
+}
+
+function showProgress(evaluation: EvaluationRun): () => void {
+  const { isTTY } = process.stderr;
+  const timer = setInterval(
+    () => {
+      const line = progressLine(evaluation.progress);
+      if (isTTY) logUpdate(line);
+      else say(line);
+    },
+    isTTY ? 500 : 10_000,
+  );
+  timer.unref();
+  return () => {
+    clearInterval(timer);
+    if (isTTY) logUpdate.clear();
+  };
+}
+
+/** Runs the command. Sets the exit code: 0 complete, 1 answers are missing. Throws a UserError for everything the user can mend. */
+export async function evaluate(store: Store, options: EvalOptions): Promise<void> {
+  const strategies = chosenStrategies(options.strategies);
+  const extractor: ExtractorName = chosen('The extractor', options.extractor, EXTRACTORS);
+  const needle = options.benchmark === 'needle' || options.benchmark.startsWith('needle:');
+  const settings = settingsOf(options, needle);
+  const models: Model[] = [];
+  try {
+    const opened =
+      options.benchmark === 'needle'
+        ? await drawnNeedle(store, options.questions)
+        : await openBenchmark(options.benchmark, await readerTools(store, options.benchmark));
+    const benchmark = options.limit === undefined ? opened : firstOf(opened, options.limit);
+    const reasoner = await modelOf(options, process.env.P2R_ENDPOINT_TOKEN, options.threads);
+    models.push(reasoner);
+    const { perceiverBaseUrl, perceiverModel, perceiverCheckpoint, perceiverFingerprint } = options;
+    const other =
+      perceiverBaseUrl !== undefined || perceiverModel !== undefined || perceiverCheckpoint !== undefined;
+    const perceiver = other
+      ? await modelOf(
+          {
+            ...(perceiverCheckpoint === undefined ? {} : { checkpoint: perceiverCheckpoint }),
+            baseUrl: perceiverBaseUrl ?? options.baseUrl ?? '',
+            model: perceiverModel ?? options.model ?? '',
+            ...(perceiverFingerprint === undefined ? {} : { fingerprint: perceiverFingerprint }),
+          },
+          process.env.P2R_PERCEIVER_TOKEN ?? process.env.P2R_ENDPOINT_TOKEN,
+          options.threads,
+        )
+      : reasoner;
+    if (other) models.push(perceiver);
+    const fingerprints = { perceiver: perceiver.fingerprint, reasoner: reasoner.fingerprint };
+    const key =
+      options.name ??
+      contentKey('eval', {
+        benchmark: benchmark.name,
+        files: benchmark.files,
+        models: fingerprints,
+        settings: settingsContent(settings),
+        strategies: strategies.map(({ name }) => name),
+        repeats: options.repeats,
+      });
+    const abort = new AbortController();
+    const interrupt = () =>
+      abort.abort(new UserError('Stopped; run the same command to go on.', EXIT.interrupted));
+    process.once('SIGINT', interrupt);
+    process.once('SIGTERM', interrupt);
+    const evaluation = new EvaluationRun(
+      {
+        key,
+        benchmark,
+        strategies,
+        settings,
+        repeats: options.repeats,
+        models: fingerprints,
+        labels: { perceiver: perceiver.label, reasoner: reasoner.label },
+      },
+      {
+        store,
+        endpoint: async (role) => (role === 'perceiver' ? perceiver : reasoner).endpoint,
+        concurrency: options.concurrency,
+        timeout: options.timeout * 1000,
+        retries: options.retries,
+        retryDelay: 500,
+        slowestRetry: 15_000,
+        patience: Math.max(100, 8 * options.concurrency),
+        signal: abort.signal,
+      },
+    );
+    const hide = showProgress(evaluation);
+    let result: RunResult;
+    try {
+      result = await evaluation.run();
+    } finally {
+      hide();
+      process.removeListener('SIGINT', interrupt);
+      process.removeListener('SIGTERM', interrupt);
+    }
+    const results = await scoreEvaluation(store, key, {
+      extractor,
+      imageRules: settings.imageRules,
+      grounding: options.grounding,
+    });
+    await writeResults(store, results);
+    report(store, key, results, result, options.json === true);
+  } catch (error) {
+    throw mended(error);
+  } finally {
+    for (const { server } of models) await server?.[Symbol.asyncDispose]();
+  }
+}
+
+function report(
+  store: Store,
+  key: string,
+  results: Awaited<ReturnType<typeof scoreEvaluation>>,
+  result: RunResult,
+  json: boolean,
+): void {
+  const files = predictionFiles(store, key);
+  if (json) {
+    const { rows: _, ...summary } = results;
+    process.stdout.write(
+      `${JSON.stringify({ ...summary, ...result, directory: files.directory }, null, 2)}\n`,
+    );
+  } else {
+    const { manifest } = results;
+    process.stdout.write(
+      `${manifest.title}: ${manifest.count} questions, reasoner ${manifest.labels.reasoner}, perceiver ${manifest.labels.perceiver}, extractor ${results.rules.extractor}\n${summaryTable(results)}\n`,
+    );
+    const comparisons = comparisonTable(results);
+    if (comparisons !== null) process.stdout.write(`${comparisons}\n`);
+    for (const [strategy, count] of Object.entries(result.notApplicable))
+      process.stdout.write(`${strategy}: ${count} questions have no ground-truth boxes and do not count.\n`);
+    process.stdout.write(`Records      ${files.directory}\n`);
+  }
+  if (result.missing.length === 0) return;
+  for (const [reason, rows] of Map.groupBy(result.missing, ({ reason }) => reason))
+    say(`${rows.length} predictions are missing: ${reason}`);
+  say('Missing is not wrong: no accuracy is given for these strategies. Run the same command to ask again.');
+  process.exitCode = EXIT.failed;
+}
+
+/** Errors that the user can mend, as one sentence with the exit code that fits. */
+function mended(error: unknown): unknown {
+  if (error instanceof BenchmarkError) return new UserError(error.message);
+  if (error instanceof EndpointDown) return new UserError(error.message, EXIT.unavailable);
+  if (error instanceof RequestFailed)
+    return new UserError(error.message, error.kind === 'misconfigured' ? EXIT.usage : EXIT.unavailable);
+  return error;
+}
