@@ -24,6 +24,7 @@ import { addEvalCommand } from './eval-command.ts';
 import { readProgress } from './progress.ts';
 import { ensurePython } from './python-environment.ts';
 import { progressLines, resultRows, resultTable } from './render.ts';
+import { addReportCommand } from './report-command.ts';
 import { down, runningServices, up } from './services/control.ts';
 
 const store: Store = openStore(process.env.P2R_HOME ?? path.join(PROJECT, '.p2r'));
@@ -245,6 +246,7 @@ program
 
 addEvalCommand(program, store);
 addDatasetsCommand(program, store);
+addReportCommand(program, store);
 
 try {
   await program.parseAsync();
