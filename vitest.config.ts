@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['**/*.test.ts'],
-    exclude: ['node_modules', '.venv', '.p2r', 'dist'],
+    exclude: ['node_modules', '.venv', '.venv-notebooks', '.p2r', 'dist'],
     testTimeout: 30_000,
   },
 });

@@ -27,11 +27,15 @@ type PhaseInput = { study: Study; phase: PhasePlan };
 /** Activity factory. */
 export function createDatasetActivities(store: Store) {
   return {
-    /** Draws a needle-scene dataset unless it is there already. */
+    /** Draws a needle-scene dataset, or takes the rows of a directory, unless it is there already. */
     async prepareScenes(scenes: ScenesPlan): Promise<void> {
       const directory = store.scenes(scenes.key);
       if (existsSync(path.join(directory, 'rows.jsonl'))) return;
       using _beat = beating(() => ({ scenes: scenes.key }));
+      if (scenes.directory !== undefined) {
+        await takeRows(path.resolve(PROJECT, scenes.directory), scenes.count, directory);
+        return;
+      }
       await mkdir(path.dirname(directory), { recursive: true });
       const { split, count, questions, seed } = scenes;
       const args = { out: directory, split, count, seed, questions, kinds: scenes.kinds.join(',') };
@@ -56,26 +60,13 @@ export function createDatasetActivities(store: Store) {
     },
 
     /** Writes the perceiver's training set: one prompt and one image (at the model's pixel budget) a sample. */
-    async preparePerceiverSet({ study, phase }: PhaseInput): Promise<void> {
-      const files = datasetFiles(store, phase.key);
-      await writePhaseRecord(store, study, phase);
-      if (existsSync(files.training)) return;
-      using _beat = beating(() => ({ dataset: phase.key }));
-      const rules = IMAGE_RULES[study.image_rules];
-      const samples = await readSamples(store.scenes(phase.scenes.key));
-      const limit = pLimit(2);
-      const rows = await Promise.all(
-        samples.map((sample, index) =>
-          limit(async (): Promise<TrainingRow> => {
-            const whole = await prepareWhole(await decodeImage(await readFile(sample.image), rules), rules);
-            const image = path.join(files.images, `${String(index).padStart(6, '0')}-whole.img`);
-            await writeFileAtomic(image, whole);
-            const { system, user } = renderRole(study.prompt_set, 'perceiver', sample.question, false);
-            return { sample_id: sample.sample_id, system, user, images: [image] };
-          }),
-        ),
-      );
-      await writeTrainingSet(files.training, rows);
+    async preparePerceiverSet(input: PhaseInput): Promise<void> {
+      await writeWholeImageSet(store, input, 'perceiver');
+    },
+
+    /** Writes the direct baseline's training set: the same images, with the question to think about in text. */
+    async prepareDirectSet(input: PhaseInput): Promise<void> {
+      await writeWholeImageSet(store, input, 'direct');
     },
 
     /** Asks the frozen perceiver once about every training sample, and stores boxes, annotated images and crops as the dataset. */
@@ -142,6 +133,47 @@ export function createDatasetActivities(store: Store) {
   };
 }
 
+/** Writes the first `count` rows of a dataset directory, with absolute image paths. Fails (DatasetInvalid) when there are fewer. */
+export async function takeRows(source: string, count: number, directory: string): Promise<void> {
+  const invalid = (why: string) =>
+    ApplicationFailure.nonRetryable(
+      `The training data in ${source} cannot be used: ${why}. It must hold rows.jsonl and its images.`,
+      'DatasetInvalid',
+    );
+  const samples = await readSamples(source).catch((error: Error) => {
+    throw invalid(error.message);
+  });
+  if (samples.length < count) throw invalid(`it has ${samples.length} rows where the phase needs ${count}`);
+  const lines = samples.slice(0, count).map((sample) => `${JSON.stringify(sample)}\n`);
+  await writeFileAtomic(path.join(directory, 'rows.jsonl'), lines.join(''));
+}
+
+async function writeWholeImageSet(
+  store: Store,
+  { study, phase }: PhaseInput,
+  role: 'perceiver' | 'direct',
+): Promise<void> {
+  const files = datasetFiles(store, phase.key);
+  await writePhaseRecord(store, study, phase);
+  if (existsSync(files.training)) return;
+  using _beat = beating(() => ({ dataset: phase.key }));
+  const rules = IMAGE_RULES[study.image_rules];
+  const samples = await readSamples(store.scenes(phase.scenes.key));
+  const limit = pLimit(2);
+  const rows = await Promise.all(
+    samples.map((sample, index) =>
+      limit(async (): Promise<TrainingRow> => {
+        const whole = await prepareWhole(await decodeImage(await readFile(sample.image), rules), rules);
+        const image = path.join(files.images, `${String(index).padStart(6, '0')}-whole.img`);
+        await writeFileAtomic(image, whole);
+        const { system, user } = renderRole(study.prompt_set, role, sample.question, false);
+        return { sample_id: sample.sample_id, system, user, images: [image] };
+      }),
+    ),
+  );
+  await writeTrainingSet(files.training, rows);
+}
+
 /** phase.json: what this key stands for, for people and dashboards. */
 async function writePhaseRecord(store: Store, study: Study, phase: PhasePlan): Promise<void> {
   await writeJson(store.phaseFile(phase.key), {
@@ -154,6 +186,7 @@ async function writePhaseRecord(store: Store, study: Study, phase: PhasePlan): P
       study: study.name,
       seed: study.seed,
       engine: study.engine,
+      serving: study.serving,
       hyperparameters: phase.hyperparameters,
       scenes: phase.scenes,
     },

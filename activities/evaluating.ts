@@ -2,8 +2,10 @@
 import { ApplicationFailure } from '@temporalio/common';
 import pLimit from 'p-limit';
 import pRetry from 'p-retry';
+import { type Box, boxIou } from '../method/boxes.ts';
 import { IMAGE_RULES } from '../method/images.ts';
 import { wilsonInterval } from '../method/intervals.ts';
+import { randomBoxes } from '../method/random-boxes.ts';
 import {
   evaluationFiles,
   Prediction,
@@ -15,10 +17,10 @@ import { JsonLinesWriter, readJsonLines, writeJson } from '../store/files.ts';
 import { contentKey } from '../store/keys.ts';
 import type { Store } from '../store/layout.ts';
 import { readSamples, type Sample } from '../store/samples.ts';
-import type { Study } from '../studies/study.ts';
+import type { Strategy, Study } from '../studies/study.ts';
 import type { EvaluationPlan } from '../workflows/types.ts';
 import { beating, cancelled } from './heartbeats.ts';
-import { boxRows, perceptionMetrics, verdict } from './judging.ts';
+import { boxRows, perceptionMetrics, truthBoxes, verdict } from './judging.ts';
 import { serviceFiles } from './phase-files.ts';
 import { Roles } from './roles.ts';
 
@@ -38,7 +40,7 @@ export function createEvaluationActivities(store: Store) {
       const roles = new Roles({
         endpointFile: serviceFiles(store.evaluation(evaluation.key)).modelEndpoint,
         promptSet: study.prompt_set,
-        imageRules: IMAGE_RULES[study.image_rules],
+        imageRules: IMAGE_RULES[study.evaluation.image_rules ?? study.image_rules],
         perceiverMaxTokens: study.evaluation.perceiver_max_tokens,
         reasonerMaxTokens: study.evaluation.reasoner_max_tokens,
       });
@@ -98,29 +100,65 @@ export function createEvaluationActivities(store: Store) {
 async function predict(
   roles: Roles,
   study: Study,
-  strategy: 'direct' | 'p2r',
+  strategy: Strategy,
   sample: Sample,
   key: string,
 ): Promise<Prediction> {
   const row = { key, sample_id: sample.sample_id, strategy, kind: sample.kind };
-  if (strategy === 'direct') {
-    const text = await roles.direct(sample);
+  const answered = (text: string) => {
     const { answer, correct } = verdict(study.extractor, sample, text);
-    return { ...row, perceiver_text: null, boxes: [], text, extracted_answer: answer, correct, metrics: {} };
-  }
-  const perceiverText = await roles.perceive(sample);
-  const { boxes, metrics } = perceptionMetrics(sample, perceiverText, roles.imageRules);
-  const text = await roles.reason(sample, await roles.evidence(sample, perceiverText));
-  const { answer, correct } = verdict(study.extractor, sample, text);
-  return {
-    ...row,
-    perceiver_text: perceiverText,
-    boxes: boxRows(boxes),
-    text,
-    extracted_answer: answer,
-    correct,
-    metrics,
+    return { text, extracted_answer: answer, correct };
   };
+  switch (strategy) {
+    case 'direct':
+      return {
+        ...row,
+        perceiver_text: null,
+        boxes: [],
+        ...answered(await roles.direct(sample)),
+        metrics: {},
+      };
+    case 'p2r': {
+      const perceiverText = await roles.perceive(sample);
+      const { boxes, metrics } = perceptionMetrics(sample, perceiverText, roles.imageRules);
+      const text = await roles.reason(sample, await roles.evidence(sample, perceiverText));
+      return {
+        ...row,
+        perceiver_text: perceiverText,
+        boxes: boxRows(boxes),
+        ...answered(text),
+        metrics,
+      };
+    }
+    case 'grounding': {
+      const perceiverText = await roles.perceive(sample);
+      const { boxes, metrics } = perceptionMetrics(sample, perceiverText, roles.imageRules);
+      const found = truthBoxes(sample).every((target) => boxes.some((box) => boxIou(box, target) >= 0.5));
+      return {
+        ...row,
+        perceiver_text: perceiverText,
+        boxes: boxRows(boxes),
+        text: perceiverText,
+        extracted_answer: null,
+        correct: found,
+        metrics,
+      };
+    }
+    case 'oracle':
+    case 'random':
+    case 'none': {
+      const boxes = givenBoxes(strategy, sample);
+      const text = await roles.reason(sample, await roles.evidenceFrom(sample, boxes));
+      return { ...row, perceiver_text: null, boxes: boxRows(boxes), ...answered(text), metrics: {} };
+    }
+  }
+}
+
+/** Boxes that a strategy is given instead of asking the perceiver. */
+function givenBoxes(strategy: 'oracle' | 'random' | 'none', sample: Sample): Box[] {
+  if (strategy === 'none') return [];
+  const truth = truthBoxes(sample);
+  return strategy === 'oracle' ? truth : randomBoxes(truth, sample, sample.sample_id);
 }
 
 /** Accuracy with its interval and the means of the box metrics. Throws when a prediction is missing: nothing is scored in part. */

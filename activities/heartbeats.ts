@@ -40,3 +40,22 @@ export async function untilCancelled<T>(work: (signal: AbortSignal) => Promise<T
     await running.catch(() => undefined);
   }
 }
+
+/**
+ * Runs one piece of work for each item until all end. When one rejects, the others' signals are aborted and their ends awaited before it is
+ * passed on, so that nothing goes on behind the caller's back.
+ */
+export async function allOrNone<T>(
+  items: readonly T[],
+  signal: AbortSignal,
+  work: (item: T, index: number, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const failed = new AbortController();
+  const running = items.map((item, index) => work(item, index, AbortSignal.any([signal, failed.signal])));
+  try {
+    await Promise.all(running);
+  } finally {
+    failed.abort();
+    await Promise.allSettled(running);
+  }
+}

@@ -1,6 +1,7 @@
 /** All activities over one store. Workflows import the type only. */
 import type { Store } from '../store/layout.ts';
 import { createDatasetActivities } from './datasets.ts';
+import { createDecidingActivities } from './deciding.ts';
 import { createEvaluationActivities } from './evaluating.ts';
 import { createEventActivities } from './events.ts';
 import { createRewardActivities } from './reward-service.ts';
@@ -13,6 +14,7 @@ export type Activities = ReturnType<typeof createActivities>;
 export function createActivities(store: Store) {
   return {
     ...createDatasetActivities(store),
+    ...createDecidingActivities(store),
     ...createEvaluationActivities(store),
     ...createEventActivities(store),
     ...createRewardActivities(store),

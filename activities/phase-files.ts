@@ -7,13 +7,29 @@ export function serviceFiles(owner: string) {
   const directory = path.join(owner, 'services');
   return {
     directory,
-    modelRecord: path.join(directory, 'model.process.json'),
+    /** Of the n-th server of the model (0, 1, ...). */
+    model: (server: number) => {
+      const name = server === 0 ? 'model' : `model-${server}`;
+      return {
+        record: path.join(directory, `${name}.process.json`),
+        log: path.join(directory, `${name}.log`),
+        load: path.join(directory, `${name}.load.jsonl`),
+        endpoint: path.join(directory, `${name}.server.json`),
+      };
+    },
     modelEndpoint: path.join(directory, 'model.endpoint.json'),
-    modelLog: path.join(directory, 'model.log'),
-    rewardRecord: path.join(directory, 'reward.process.json'),
-    rewardConfig: path.join(directory, 'reward.config.json'),
+    /** Of the n-th process of the reward service (0, 1, ...). */
+    reward: (process: number) => {
+      const name = process === 0 ? 'reward' : `reward-${process}`;
+      return {
+        record: path.join(directory, `${name}.process.json`),
+        config: path.join(directory, `${name}.config.json`),
+        ready: path.join(directory, `${name}.server.json`),
+        log: path.join(directory, `${name}.log`),
+        load: path.join(directory, `${name}.load.jsonl`),
+      };
+    },
     rewardEndpoint: path.join(directory, 'reward.endpoint.json'),
-    rewardLog: path.join(directory, 'reward.log'),
   };
 }
 
@@ -25,7 +41,9 @@ export function datasetFiles(store: Store, phaseKey: string) {
     training: path.join(directory, 'train.parquet'),
     perceptions: path.join(directory, 'perceptions.jsonl'),
     images: path.join(directory, 'images'),
-    judgements: path.join(store.phase(phaseKey), 'judgements.jsonl'),
+    /** Of the n-th process of the reward service: each appends to its own. */
+    judgements: (process: number) =>
+      path.join(store.phase(phaseKey), process === 0 ? 'judgements.jsonl' : `judgements-${process}.jsonl`),
   };
 }
 

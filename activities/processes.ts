@@ -5,6 +5,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -13,6 +14,8 @@ import { readJson, writeJson } from '../store/files.ts';
 
 /** What is known of a running process. */
 export const ProcessRecord = z.object({
+  /** A record on a shared file system is of this host only; another's process is not running here. */
+  host: z.string().default(os.hostname()),
   pid: z.int().positive(),
   started: z.string(),
   command: z.array(z.string()),
@@ -41,7 +44,7 @@ async function startStamp(pid: number): Promise<string | null> {
 
 /** Whether the recorded process is still the one running under its pid. */
 export async function isAlive(record: ProcessRecord): Promise<boolean> {
-  return (await startStamp(record.pid)) === record.started;
+  return record.host === os.hostname() && (await startStamp(record.pid)) === record.started;
 }
 
 /** The process of a record file when it is alive, else null. */
@@ -74,7 +77,13 @@ export async function launch(recordFile: string, spec: ProcessSpec): Promise<Pro
   }
   child.unref();
   const pid = child.pid as number;
-  const record = { pid, started: (await startStamp(pid)) ?? 'exited', command: spec.command, log: spec.log };
+  const record = {
+    host: os.hostname(),
+    pid,
+    started: (await startStamp(pid)) ?? 'exited',
+    command: spec.command,
+    log: spec.log,
+  };
   await writeJson(recordFile, record);
   return record;
 }
@@ -115,5 +124,5 @@ export async function logTail(file: string, lines = 20): Promise<string> {
 
 /** The record of a process that somebody else started. */
 export async function describeProcess(pid: number, command: string[], log: string): Promise<ProcessRecord> {
-  return { pid, started: (await startStamp(pid)) ?? 'exited', command, log };
+  return { host: os.hostname(), pid, started: (await startStamp(pid)) ?? 'exited', command, log };
 }

@@ -8,9 +8,16 @@ import { type ImageRules, prepareEvidence, prepareWhole } from '../method/images
 import { type PROMPT_SETS, renderPrompt } from '../method/prompts.ts';
 import { readJson } from '../store/files.ts';
 import type { Sample } from '../store/samples.ts';
+import { Replicas } from './replicas.ts';
 
 /** Contents of an endpoint file: written when a server is ready, rewritten when it has moved. */
-export const Endpoint = z.object({ url: z.string(), model: z.string(), token: z.string() });
+export const Endpoint = z.object({
+  url: z.string(),
+  /** All servers of the model, `url` among them; absent when there is one. */
+  urls: z.array(z.string()).min(1).optional(),
+  model: z.string(),
+  token: z.string(),
+});
 export type Endpoint = z.infer<typeof Endpoint>;
 
 /** The server could not answer; nothing may be concluded about the sample. */
@@ -51,6 +58,7 @@ export function renderRole(
 export class Roles {
   readonly #options: RoleOptions;
   readonly #decoded = new DecodedImages();
+  readonly #replicas = new Replicas();
 
   constructor(options: RoleOptions) {
     this.#options = options;
@@ -70,7 +78,11 @@ export class Roles {
 
   /** The images a reasoner is shown for the perceiver's text: annotated whole and at most three crops. */
   async evidence(sample: Sample, perceiverText: string): Promise<Evidence> {
-    const { boxes } = parseBoxes(perceiverText, sample);
+    return this.evidenceFrom(sample, parseBoxes(perceiverText, sample).boxes);
+  }
+
+  /** {@link evidence} of boxes from elsewhere. */
+  async evidenceFrom(sample: Sample, boxes: Box[]): Promise<Evidence> {
     const decoded = await this.#decode(sample);
     const { annotated, crops } = await prepareEvidence(decoded, boxes, this.#options.imageRules);
     return { images: [annotated, ...crops], boxes, hasBoxes: crops.length > 0 };
@@ -100,28 +112,32 @@ export class Roles {
     const endpoint = await readJson(this.#options.endpointFile, Endpoint).catch(() => null);
     if (endpoint === null)
       throw new RoleUnavailableError('the model server is not ready', this.#options.endpointFile);
-    const client = new OpenAI({
-      baseURL: endpoint.url,
-      apiKey: endpoint.token,
-      maxRetries: 0,
-      timeout: 300_000,
-    });
     try {
-      const completion = await client.chat.completions.create({
-        model: endpoint.model,
-        temperature: 0,
-        max_tokens: maxTokens,
-        messages: [
-          { role: 'system', content: prompt.system },
-          {
-            role: 'user',
-            content: [
-              ...images.map((image) => ({ type: 'image_url' as const, image_url: { url: dataUrl(image) } })),
-              { type: 'text' as const, text: prompt.user },
-            ],
-          },
-        ],
-      });
+      const completion = await this.#replicas.run(endpoint.urls ?? [endpoint.url], (baseURL) =>
+        new OpenAI({
+          baseURL,
+          apiKey: endpoint.token,
+          maxRetries: 0,
+          timeout: 300_000,
+        }).chat.completions.create({
+          model: endpoint.model,
+          temperature: 0,
+          max_tokens: maxTokens,
+          messages: [
+            { role: 'system', content: prompt.system },
+            {
+              role: 'user',
+              content: [
+                ...images.map((image) => ({
+                  type: 'image_url' as const,
+                  image_url: { url: dataUrl(image) },
+                })),
+                { type: 'text' as const, text: prompt.user },
+              ],
+            },
+          ],
+        }),
+      );
       const text = completion.choices[0]?.message.content;
       if (typeof text !== 'string') throw new Error('the answer holds no text');
       return text;

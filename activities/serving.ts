@@ -2,24 +2,38 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import OpenAI from 'openai';
+import type { ServingLimits } from '../method/serving-limits.ts';
 import { checkpointFault } from '../store/checkpoints.ts';
-import { readJson, writeJson } from '../store/files.ts';
+import { JsonLinesWriter, readJson, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
 import type { Serving } from '../studies/study.ts';
 import type { ModelRef } from '../workflows/types.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
-import { beating, cancelled, shouldDetach, untilCancelled } from './heartbeats.ts';
+import { diagnoseLog } from './failures.ts';
+import { allOrNone, beating, cancelled, shouldDetach, untilCancelled } from './heartbeats.ts';
 import { ownerDirectory, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, type ProcessRecord, stop } from './processes.ts';
 import { Endpoint } from './roles.ts';
+import { gpuGroups, scrapeVllm, vllmArguments, vllmEnvironment, vllmFault } from './vllm.ts';
 
-export type ServeInput = { key: string; label: string; model: ModelRef; serving: Serving; threads: number };
+export type ServeInput = {
+  key: string;
+  label: string;
+  model: ModelRef;
+  serving: Serving;
+  threads: number;
+  limits: ServingLimits;
+};
 
 const MAX_FAILED_STARTS = 3;
 const START_TIMEOUT_MS = 15 * 60_000;
+
+/** Time between two looks at a vLLM server's load, which is kept with the run. */
+const LOAD_INTERVAL_MS = 5000;
 
 /** A port nobody listens on at the moment, on loopback. */
 export async function freePort(): Promise<number> {
@@ -38,11 +52,11 @@ export async function freePort(): Promise<number> {
 type LaunchLine = { command: string[]; env: Record<string, string>; model: string };
 
 function launchLine(
-  serving: Serving,
+  { serving, threads, limits }: ServeInput,
   directory: string,
+  gpus: number[],
   port: number,
   token: string,
-  threads: number,
 ): LaunchLine {
   const at = ['--host', '127.0.0.1', '--port', String(port)];
   const env = { ...PYTHON_ENV, OMP_NUM_THREADS: String(threads) };
@@ -81,29 +95,27 @@ function launchLine(
         env: { ...env, P2R_SERVE_TOKEN: token },
         model: 'frozen',
       };
-    case 'vllm':
+    case 'vllm': {
+      const place = { directory, name: 'frozen', host: '127.0.0.1', port };
       return {
         command: [
-          serving.python,
+          path.resolve(PROJECT, serving.python),
           '-m',
           'vllm.entrypoints.openai.api_server',
-          '--model',
-          directory,
-          '--served-model-name',
-          'frozen',
-          ...at,
-          ...serving.arguments,
+          ...vllmArguments(serving, limits, place),
         ],
-        env: { ...env, VLLM_API_KEY: token, VLLM_NO_USAGE_STATS: '1' },
+        env: { ...env, ...vllmEnvironment(gpus, token) },
         model: 'frozen',
       };
+    }
     case 'endpoint':
       throw new TypeError('An existing endpoint is not launched.');
   }
 }
 
-/** Whether the server answers a one-token request for the model that was asked for. */
-async function answers(endpoint: Endpoint): Promise<boolean> {
+/** Whether the server passes its gates and answers a one-token request for the model that was asked for. */
+async function answers(endpoint: Endpoint, kind: Serving['kind']): Promise<boolean> {
+  if (kind === 'vllm' && (await vllmFault(endpoint)) !== null) return false;
   const client = new OpenAI({
     baseURL: endpoint.url,
     apiKey: endpoint.token,
@@ -139,7 +151,7 @@ export function createServingActivities(store: Store) {
           model: serving.model,
           token: process.env.P2R_ENDPOINT_TOKEN ?? 'none',
         };
-        if (!(await answers(endpoint)))
+        if (!(await answers(endpoint, serving.kind)))
           throw ApplicationFailure.nonRetryable(
             `${serving.url} does not answer for model "${serving.model}": check the address and the model's name.`,
             'ServerUnstartable',
@@ -156,34 +168,20 @@ export function createServingActivities(store: Store) {
             'ModelUnloadable',
           );
       }
-      const supervise = async (signal: AbortSignal): Promise<void> => {
-        for (let failedStarts = 0; !signal.aborted; ) {
-          const up = await bringUp(input, directory, files, signal);
-          if (signal.aborted) return;
-          if (up === null) {
-            failedStarts++;
-            const tail = await logTail(files.modelLog);
-            const reason = tail.split('\n').at(-1) ?? '';
-            if (failedStarts >= MAX_FAILED_STARTS)
-              throw ApplicationFailure.create({
-                type: 'ServerUnstartable',
-                nonRetryable: true,
-                message: `The server for ${input.label} did not start (${reason.slice(0, 300)}); see ${files.modelLog}.`,
-                details: [tail],
-              });
-            continue;
-          }
-          failedStarts = 0;
-          while (!signal.aborted && (await isAlive(up))) await sleep(300);
-          if (signal.aborted) return;
-          await rm(files.modelEndpoint, { force: true });
-        }
-      };
+      const groups = serving.kind === 'vllm' ? gpuGroups(serving) : [[]];
+      const published = new PublishedServers(files.modelEndpoint, groups.length);
+      const token =
+        (await readJson(files.model(0).endpoint, Endpoint).catch(() => null))?.token ??
+        randomBytes(16).toString('hex');
+      const supervise = (signal: AbortSignal) =>
+        allOrNone(groups, signal, (gpus, server, each) =>
+          keepUp({ input, directory, gpus, server, files: files.model(server), published, token }, each),
+        );
       try {
         await untilCancelled(supervise);
       } finally {
         if (!shouldDetach()) {
-          await stop(files.modelRecord, 5000);
+          await Promise.all(groups.map((_, server) => stop(files.model(server).record, 5000)));
           await rm(files.modelEndpoint, { force: true });
         }
       }
@@ -191,38 +189,111 @@ export function createServingActivities(store: Store) {
   };
 }
 
+/** One server among those of a model. */
+type Replica = {
+  input: ServeInput;
+  directory: string;
+  gpus: number[];
+  server: number;
+  files: ReturnType<ReturnType<typeof serviceFiles>['model']>;
+  published: PublishedServers;
+  /** The same for all servers of a model, as clients have one. */
+  token: string;
+};
+
+/** The endpoint file of a model: the servers that are up, absent while none is. */
+class PublishedServers {
+  readonly #file: string;
+  readonly #up: (Endpoint | null)[];
+  #tail: Promise<void> = Promise.resolve();
+
+  constructor(file: string, servers: number) {
+    this.#file = file;
+    this.#up = new Array<Endpoint | null>(servers).fill(null);
+  }
+
+  /** Publishes that a server is up at an endpoint, or down. */
+  set(server: number, endpoint: Endpoint | null): Promise<void> {
+    this.#up[server] = endpoint;
+    const next = this.#tail.then(async () => {
+      const up = this.#up.filter((one) => one !== null);
+      const [first] = up;
+      if (first === undefined) await rm(this.#file, { force: true });
+      else await writeJson(this.#file, { ...first, urls: up.map(({ url }) => url) }, 0o600);
+    });
+    this.#tail = next.catch(() => undefined);
+    return next;
+  }
+}
+
+/** Keeps one server up until the signal. Throws ServerUnstartable when it does not start again and again. */
+async function keepUp(replica: Replica, signal: AbortSignal): Promise<void> {
+  const { input, files, server, published } = replica;
+  for (let failedStarts = 0; !signal.aborted; ) {
+    const up = await bringUp(replica, signal);
+    if (signal.aborted) return;
+    if (up === null) {
+      failedStarts++;
+      const tail = await logTail(files.log);
+      const reason = tail.split('\n').at(-1) ?? '';
+      if (failedStarts >= MAX_FAILED_STARTS) {
+        const recognised = await diagnoseLog(files.log, '');
+        const why =
+          recognised === null ? reason.slice(0, 300) : `${recognised.evidence} ${recognised.advice}`;
+        throw ApplicationFailure.create({
+          type: 'ServerUnstartable',
+          nonRetryable: true,
+          message: `The server for ${input.label} did not start (${why}); see ${files.log}.`,
+          details: [recognised, tail],
+        });
+      }
+      continue;
+    }
+    failedStarts = 0;
+    await published.set(server, up.endpoint);
+    const loads = new JsonLinesWriter(files.load);
+    for (let looked = 0; !signal.aborted && (await isAlive(up.record)); await sleep(300)) {
+      if (input.serving.kind !== 'vllm' || Date.now() - looked < LOAD_INTERVAL_MS) continue;
+      looked = Date.now();
+      const load = await scrapeVllm(up.endpoint);
+      if (load !== null) await loads.append({ time: looked / 1000, ...load });
+    }
+    if (signal.aborted) return;
+    await published.set(server, null);
+  }
+}
+
 /** Attaches to the recorded server or starts one; resolves when it answers, or with null when it died or took too long. */
 async function bringUp(
-  input: ServeInput,
-  directory: string,
-  files: ReturnType<typeof serviceFiles>,
+  { input, directory, gpus, files, token }: Replica,
   signal: AbortSignal,
-): Promise<ProcessRecord | null> {
-  const running = await attach(files.modelRecord);
-  const known = await readJson(files.modelEndpoint, Endpoint).catch(() => null);
-  if (running !== null && known !== null) {
-    for (let attempt = 0; attempt < 3; attempt++) if (await answers(known)) return running;
+): Promise<{ record: ProcessRecord; endpoint: Endpoint } | null> {
+  const { kind } = input.serving;
+  const running = await attach(files.record);
+  const known = await readJson(files.endpoint, Endpoint).catch(() => null);
+  if (running !== null && known !== null && known.token === token) {
+    for (let attempt = 0; attempt < 3; attempt++)
+      if (await answers(known, kind)) return { record: running, endpoint: known };
   }
-  await stop(files.modelRecord, 2000);
+  await stop(files.record, 2000);
   const port = await freePort();
-  const token = randomBytes(16).toString('hex');
-  const line = launchLine(input.serving, directory, port, token, input.threads);
-  const record = await launch(files.modelRecord, {
+  const line = launchLine(input, directory, gpus, port, token);
+  const record = await launch(files.record, {
     command: line.command,
     env: line.env,
     cwd: PROJECT,
-    log: files.modelLog,
+    log: files.log,
   });
   const endpoint = { url: `http://127.0.0.1:${port}/v1`, model: line.model, token };
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadline && !signal.aborted) {
     if (!(await isAlive(record))) return null;
-    if (await answers(endpoint)) {
-      await writeJson(files.modelEndpoint, endpoint, 0o600);
-      return record;
+    if (await answers(endpoint, kind)) {
+      await writeJson(files.endpoint, endpoint, 0o600);
+      return { record, endpoint };
     }
     await sleep(200);
   }
-  await stop(files.modelRecord, 2000);
+  await stop(files.record, 2000);
   return null;
 }

@@ -9,9 +9,10 @@ import { readJson, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
 import { leaseFile, takeLease } from '../store/lease.ts';
 import { listAttempts } from '../store/metrics.ts';
-import type { Study } from '../studies/study.ts';
+import type { Engine, Study } from '../studies/study.ts';
 import type { PhasePlan } from '../workflows/types.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
+import { diagnoseLog } from './failures.ts';
 import { beating, shouldDetach, untilCancelled } from './heartbeats.ts';
 import { datasetFiles, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, stop } from './processes.ts';
@@ -20,13 +21,16 @@ export type TrainInput = { study: Study; phase: PhasePlan };
 
 const EngineFailure = z.object({ type: z.string(), message: z.string(), detail: z.string() });
 
-/** Attempts that end in the same error without one more committed step before the phase fails. */
+/** Attempts in a row that failed before their first step, after which the phase fails. */
 const MAX_STUCK_ATTEMPTS = 3;
+
+/** The same for attempts that were killed without a word (by the system, out of memory, or by somebody). */
+const MAX_SILENT_DEATHS = 6;
 
 /** Time a trainer has to finish its step and commit after a cancel. */
 const COMMIT_GRACE_MS = 10 * 60_000;
 
-/** Failures that another attempt cannot cure. */
+/** Failures that an engine names itself and that another attempt cannot cure. */
 const HOPELESS = new Set([
   'ConfigInvalid',
   'ModelUnloadable',
@@ -96,14 +100,13 @@ async function ensureAttempt(store: Store, { study, phase }: TrainInput): Promis
   await writeJson(job, {
     job_id: `${phase.key}/${attempt}`,
     role: phase.role,
-    algorithm: 'grpo',
+    algorithm: study.algorithm,
     model: modelDirectory(store, phase.start),
     dataset: datasetFiles(store, phase.key).training,
     phase_dir: store.phase(phase.key),
     attempt,
     seed: study.seed,
-    device: study.engine.device,
-    dtype: study.engine.dtype,
+    ...enginePart(study.engine),
     threads: study.engine.threads,
     reward: { endpoint_file: serviceFiles(store.phase(phase.key)).rewardEndpoint, deadline_seconds: 1800 },
     lease: { file: leaseFile(store, phase.key), token: lease.token },
@@ -118,31 +121,52 @@ async function ensureAttempt(store: Store, { study, phase }: TrainInput): Promis
   return attempt;
 }
 
-/** Decides whether an ended attempt may be followed by another; throws the engine's own sentence when not. */
-async function throwIfStuck(store: Store, phase: PhasePlan, attempt: number): Promise<void> {
+/** The part of a job that depends on the engine. */
+function enginePart(engine: Engine) {
+  if (engine.name === 'trl') return { device: engine.device, dtype: engine.dtype };
+  const { name: _, threads: __, ...cluster } = engine;
+  const python = path.resolve(PROJECT, cluster.python);
+  return { device: 'cuda', dtype: 'bfloat16', cluster: { ...cluster, python } };
+}
+
+/**
+ * Decides whether an ended attempt may be followed by another; throws when not. The failure's type is what was recognised in the log
+ * (failures.ts), what the engine reported, or TrainerFailed; its details are the {@link RecognisedFailure} (or null) and the error's trace.
+ */
+export async function throwIfStuck(store: Store, phase: PhasePlan, attempt: number): Promise<void> {
   const directory = store.attempt(phase.key, attempt);
+  const log = path.join(directory, 'log.txt');
   const failure = await readJson(path.join(directory, 'error.json'), EngineFailure);
-  if (failure === null) return;
+  const reported = failure === null ? '' : `${failure.message}\n${failure.detail}`;
+  const recognised = await diagnoseLog(log, reported, phase.hyperparameters);
+  const what = failure?.message ?? 'the trainer was killed without a word';
   const fail = (type: string) =>
     ApplicationFailure.create({
       type,
       nonRetryable: true,
-      message: `${phase.id}: ${failure.message}`,
-      details: [failure.detail],
+      message: `${phase.id}: ${recognised === null ? what : `${recognised.evidence} ${recognised.advice}`}`,
+      details: [recognised, failure?.detail ?? ''],
     });
-  if (HOPELESS.has(failure.type))
-    throw fail(
-      failure.type === 'ModelUnloadable' || failure.type === 'DatasetInvalid'
-        ? failure.type
-        : 'TrainerFailed',
-    );
-  const failed: number[] = [];
-  for (const number of (await listAttempts(store, phase.key)).reverse()) {
-    const names = await readdir(store.attempt(phase.key, number));
-    if (!names.includes('error.json') || names.includes('metrics.jsonl')) break;
-    failed.push(number);
+  if (failure !== null && HOPELESS.has(failure.type)) throw fail(recognised?.kind ?? failure.type);
+  if (recognised !== null && recognised.retry !== 'as-is') throw fail(recognised.kind);
+  const { failed, silent } = await fruitlessAttempts(store, phase.key);
+  if (failed >= MAX_STUCK_ATTEMPTS || silent >= MAX_SILENT_DEATHS)
+    throw fail(recognised?.kind ?? 'TrainerFailed');
+  const tail = await logTail(log, 5);
+  console.error(`attempt ${attempt} of ${phase.id} ended (${what}); another follows.\n${tail}`);
+}
+
+/** The newest attempts in a row that took no step: those that reported an error (up to the first that did not), and all of them. */
+async function fruitlessAttempts(
+  store: Store,
+  phaseKey: string,
+): Promise<{ failed: number; silent: number }> {
+  const row: boolean[] = [];
+  for (const number of (await listAttempts(store, phaseKey)).reverse()) {
+    const names = await readdir(store.attempt(phaseKey, number));
+    if (names.includes('metrics.jsonl')) break;
+    row.push(names.includes('error.json'));
   }
-  if (failed.length >= MAX_STUCK_ATTEMPTS) throw fail('TrainerFailed');
-  const tail = await logTail(path.join(directory, 'log.txt'), 5);
-  console.error(`attempt ${attempt} of ${phase.id} failed (${failure.message}); another follows.\n${tail}`);
+  const first = row.indexOf(false);
+  return { failed: first === -1 ? row.length : first, silent: row.length };
 }

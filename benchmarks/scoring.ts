@@ -4,7 +4,7 @@ import { type Box, boxIou } from '../method/boxes.ts';
 import { type BoxDynamics, boxDynamics, meanDynamics } from '../method/dynamics.ts';
 import type { ImageRules } from '../method/image-rules.ts';
 import { wilsonInterval } from '../method/intervals.ts';
-import type { Cost, ItemRow, PredictionRow } from '../store/predictions.ts';
+import { type Cost, type ItemRow, noCost, type PredictionRow } from '../store/predictions.ts';
 import { clusterBootstrap } from './statistics/bootstrap.ts';
 import { type PositionBias, permutationConsistency, positionBias } from './statistics/letters.ts';
 import { majAtK, passAtK } from './statistics/repeats.ts';
@@ -252,15 +252,7 @@ function repeatNumbers(rows: readonly ScoredRow[], n: number): StrategySummary['
 
 /** Sums of the ledger's columns. */
 export function totalCost(costs: readonly Cost[]): Cost {
-  const total: Cost = {
-    calls: 0,
-    prompt_tokens: 0,
-    completion_tokens: 0,
-    images: 0,
-    pixels: 0,
-    truncated: 0,
-    model_seconds: 0,
-  };
+  const total = noCost();
   for (const cost of costs)
     for (const name of Object.keys(total) as (keyof Cost)[]) total[name] += cost[name];
   return total;

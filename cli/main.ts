@@ -3,29 +3,37 @@ import path from 'node:path';
 import { Command, CommanderError } from 'commander';
 import logUpdate from 'log-update';
 import { PROJECT } from '../activities/environment.ts';
-import { listExperiments } from '../store/experiments.ts';
+import { type ExperimentRecord, listExperiments } from '../store/experiments.ts';
 import { CorruptFileError } from '../store/files.ts';
 import { InvalidIdError, openStore, type Store } from '../store/layout.ts';
 import { ModelInvalidError } from '../store/models.ts';
-import { loadStudy, StudyNotFoundError } from '../studies/index.ts';
-import { parseStudy, type Study, StudyInvalidError } from '../studies/study.ts';
+import { readProgress } from '../store/progress.ts';
+import { loadStudyFile, StudyNotFoundError } from '../studies/index.ts';
+import { OverridesInvalidError } from '../studies/overrides.ts';
+import { PhaseUnknownError } from '../studies/revisions.ts';
+import { type Study, StudyInvalidError } from '../studies/study.ts';
+import { experimentsOf } from '../studies/sweep.ts';
 import { diagnose } from './commands/doctor.ts';
 import {
   follow,
   progressDisplay,
   requireExperiment,
-  resolvePlan,
+  resolveStudy,
   startExperiment,
   stopExperiment,
 } from './commands/experiments.ts';
 import { addDatasetsCommand } from './datasets-command.ts';
+import { addDecisionCommands } from './decision-commands.ts';
 import { EXIT, UserError } from './errors.ts';
 import { addEvalCommand } from './eval-command.ts';
-import { readProgress } from './progress.ts';
+import { addGcCommand } from './gc-command.ts';
+import { addNotebookCommand } from './notebook.ts';
 import { ensurePython } from './python-environment.ts';
 import { progressLines, resultRows, resultTable } from './render.ts';
 import { addReportCommand } from './report-command.ts';
 import { down, runningServices, up } from './services/control.ts';
+import { dashboardAddress } from './services/dashboard-token.ts';
+import { addStudiesCommand } from './studies-command.ts';
 
 const store: Store = openStore(process.env.P2R_HOME ?? path.join(PROJECT, '.p2r'));
 const say = (line: string) => process.stderr.write(`${line}\n`);
@@ -42,7 +50,7 @@ const program = new Command('p2r')
 async function withServices(): Promise<void> {
   await ensurePython(say);
   const services = await up(store);
-  say(`Dashboard    ${services.dashboard.url}`);
+  say(`Dashboard    ${await dashboardAddress(store, services.dashboard.url)}`);
   if (services.temporal.ui !== null) say(`Temporal UI  ${services.temporal.ui}`);
 }
 
@@ -52,9 +60,12 @@ async function runStudy(
   name: string | undefined,
   options: Json & { detach?: boolean },
 ): Promise<void> {
-  const plan = await resolvePlan(store, study, name);
+  const wanted = await resolveStudy(store, study, name);
   await withServices();
-  const record = await startExperiment(store, plan);
+  await followToEnd(await startExperiment(store, wanted), options);
+}
+
+async function followToEnd(record: ExperimentRecord, options: Json & { detach?: boolean }): Promise<void> {
   if (options.detach) {
     if (options.json) printJson({ experiment: record.experiment });
     else print(`${record.experiment} is running; follow it with: npx p2r watch ${record.experiment}`);
@@ -101,10 +112,18 @@ async function report(
     print(`Run          ${store.run(experiment)}`);
     for (const phase of record.phases)
       print(`${phase.id.padEnd(24)} ${store.checkpoint(phase.key, phase.total_steps)}`);
+  } else if (state === 'waiting') {
+    const { steps } = await readProgress(store, record);
+    const phase = steps.find((step) => step.state === 'waiting')?.id ?? '';
+    print(`${phase} waits for a decision: ${message ?? 'it failed'}`);
+    print(`  npx p2r retry ${experiment} ${phase} [--set lr=5e-5] [--from step-N]`);
+    print(`  npx p2r skip ${experiment} ${phase} [--keep]`);
+    print(`  npx p2r abort ${experiment} ${phase}`);
   } else {
     print(`${experiment} ${state}: ${message ?? 'see the Temporal UI'}`);
   }
-  if (state !== 'completed') process.exitCode = EXIT.failed;
+  if (state === 'waiting' || state === 'paused') process.exitCode = EXIT.waiting;
+  else if (state !== 'completed') process.exitCode = EXIT.failed;
 }
 
 program
@@ -117,13 +136,19 @@ program
   .description('run a study, starting the services if need be')
   .addHelpText('after', '\nExample:\n  p2r run tiny-quickstart --seed 2')
   .action(async (name: string, options: Json & { as?: string; seed?: number; detach?: boolean }) => {
-    const study = await loadStudy(name);
-    await runStudy(
-      parseStudy(options.seed === undefined ? study : { ...study, seed: options.seed }, name),
-      options.as,
-      options,
-    );
+    const { seed: written, ...file } = await loadStudyFile(name);
+    const planned = experimentsOf({ ...file, seed: options.seed ?? written });
+    if (options.as !== undefined && planned.length > 1)
+      throw new UserError(
+        `"${name}" is ${planned.length} experiments, which --as cannot name all: leave it out.`,
+      );
+    for (const { experiment, study } of planned) {
+      await runStudy(study, options.as ?? experiment, options);
+      if (process.exitCode !== undefined && process.exitCode !== EXIT.ok) return;
+    }
   });
+
+addStudiesCommand(program, print);
 
 program
   .command('ls')
@@ -138,7 +163,7 @@ program
           experiment: record.experiment,
           study: record.study,
           state,
-          done: steps.filter((step) => step.state === 'completed' || step.state === 'reused').length,
+          done: steps.filter((step) => ['completed', 'reused', 'skipped'].includes(step.state)).length,
           of: steps.length,
           created_at: record.created_at,
         };
@@ -154,6 +179,11 @@ program
   });
 
 const names = async () => (await listExperiments(store)).map((record) => record.experiment);
+
+const context = { store, print, printJson, names, withServices, followToEnd };
+addDecisionCommands(program, context);
+addGcCommand(program, context);
+addNotebookCommand(program, context);
 
 program
   .command('status')
@@ -261,6 +291,8 @@ try {
     error instanceof StudyNotFoundError ||
     error instanceof ModelInvalidError ||
     error instanceof InvalidIdError ||
+    error instanceof OverridesInvalidError ||
+    error instanceof PhaseUnknownError ||
     error instanceof CorruptFileError
   ) {
     say(`p2r: ${error.message}`);

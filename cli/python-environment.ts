@@ -1,4 +1,4 @@
-/** The one Python environment: made by uv from the hash-pinned requirements, made again when they change. */
+/** Python environments: made by uv from hash-pinned requirements, made again when they change. */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -8,16 +8,40 @@ import { PROJECT, PYTHON } from '../activities/environment.ts';
 import { EXIT, UserError } from './errors.ts';
 
 const run = promisify(execFile);
-const REQUIREMENTS = path.join(PROJECT, 'engines', 'requirements.txt');
 const UV_REQUIREMENTS = path.join(PROJECT, 'engines', 'uv-requirements.txt');
-const STAMP = path.join(PROJECT, '.venv', 'requirements.sha256');
+
+/** A Python environment of the project. */
+type Environment = { python: string; requirements: string; installing: string };
+
+const ENGINES: Environment = {
+  python: PYTHON,
+  requirements: path.join(PROJECT, 'engines', 'requirements.txt'),
+  installing:
+    'Installing PyTorch, TRL, Transformers and Temporal (about 6 GB on disk; the first time takes a while)',
+};
+
+const NOTEBOOKS: Environment = {
+  python: path.join(PROJECT, '.venv-notebooks', 'bin', 'python'),
+  requirements: path.join(PROJECT, 'notebooks', 'requirements.txt'),
+  installing: 'Installing JupyterLab (about 250 MB on disk)',
+};
+
+const folderOf = ({ python }: Environment) => path.dirname(path.dirname(python));
+const stampOf = (environment: Environment) => path.join(folderOf(environment), 'requirements.sha256');
+
+async function hashOf({ requirements }: Environment): Promise<string> {
+  return createHash('sha256')
+    .update(await readFile(requirements))
+    .digest('hex');
+}
+
+async function isReady(environment: Environment): Promise<boolean> {
+  return (await readFile(stampOf(environment), 'utf8').catch(() => '')) === (await hashOf(environment));
+}
 
 /** Whether the environment matches engines/requirements.txt. */
 export async function pythonIsReady(): Promise<boolean> {
-  const wanted = createHash('sha256')
-    .update(await readFile(REQUIREMENTS))
-    .digest('hex');
-  return (await readFile(STAMP, 'utf8').catch(() => '')) === wanted;
+  return isReady(ENGINES);
 }
 
 /** The first Python >= 3.11 found, or null. */
@@ -67,9 +91,19 @@ async function step(
   });
 }
 
-/** Makes the environment when it is missing or stale. Throws a {@link UserError} that names what is missing. */
+/** Makes the engines' environment when it is missing or stale. Throws a {@link UserError} that names what is missing. */
 export async function ensurePython(say: (line: string) => void): Promise<void> {
-  if (await pythonIsReady()) return;
+  await ensure(ENGINES, say);
+}
+
+/** Makes the notebooks' environment when it is missing or stale, and returns its Python. Throws a {@link UserError}. */
+export async function ensureNotebooks(say: (line: string) => void): Promise<string> {
+  await ensure(NOTEBOOKS, say);
+  return NOTEBOOKS.python;
+}
+
+async function ensure(environment: Environment, say: (line: string) => void): Promise<void> {
+  if (await isReady(environment)) return;
   const python = await findPython();
   if (python === null)
     throw new UserError(
@@ -100,18 +134,16 @@ export async function ensurePython(say: (line: string) => void): Promise<void> {
     '--allow-existing',
     '--python',
     '>=3.11,<3.14',
-    path.dirname(path.dirname(PYTHON)),
+    folderOf(environment),
   ]);
-  await step(
-    say,
-    'Installing PyTorch, TRL, Transformers and Temporal (about 6 GB on disk; the first time takes a while)',
-    uv,
-    ['pip', 'sync', '-q', '--require-hashes', '--python', PYTHON, REQUIREMENTS],
-  );
-  await writeFile(
-    STAMP,
-    createHash('sha256')
-      .update(await readFile(REQUIREMENTS))
-      .digest('hex'),
-  );
+  await step(say, environment.installing, uv, [
+    'pip',
+    'sync',
+    '-q',
+    '--require-hashes',
+    '--python',
+    environment.python,
+    environment.requirements,
+  ]);
+  await writeFile(stampOf(environment), await hashOf(environment));
 }

@@ -3,7 +3,8 @@ import Table from 'cli-table3';
 import { readScores } from '../store/evaluations.ts';
 import type { ExperimentRecord } from '../store/experiments.ts';
 import type { Store } from '../store/layout.ts';
-import type { Progress, StepProgress } from './progress.ts';
+import type { Progress, StepProgress } from '../store/progress.ts';
+import type { PlannedStep } from '../store/reuse.ts';
 
 const percent = (value: number | null | undefined) =>
   value === null || value === undefined ? '-' : `${(value * 100).toFixed(1)} %`;
@@ -20,7 +21,15 @@ export function duration(seconds: number): string {
 
 /** One line on a phase or evaluation. */
 export function stepLine(step: StepProgress): string {
-  const mark = { waiting: '·', running: '▶', completed: '✔', reused: '♻', failed: '✘' }[step.state];
+  const mark = {
+    pending: '·',
+    running: '▶',
+    waiting: '?',
+    completed: '✔',
+    reused: '♻',
+    skipped: '⤼',
+    failed: '✘',
+  }[step.state];
   if (step.kind === 'evaluation') return `${mark} ${step.id}${step.state === 'reused' ? '  (reused)' : ''}`;
   const m = step.latest;
   const numbers =
@@ -40,6 +49,19 @@ export function progressLines(progress: Progress): string[] {
     `${progress.experiment}: ${progress.state}${left}`,
     ...progress.steps.map((step) => `  ${stepLine(step)}`),
   ];
+}
+
+/** What a run would do, a line a part, with a sum at the end. */
+export function planLines(steps: PlannedStep[]): string[] {
+  const lines = steps.flatMap((step) => [
+    `${step.action.padEnd(9)} ${step.id.padEnd(34)} ${step.why}${step.made_at === null ? '' : `, ${step.made_at.slice(0, 16).replace('T', ' ')}`}  (${step.key})`,
+    ...(step.warning === null ? [] : [`          warning: ${step.warning}`]),
+  ]);
+  const count = (action: PlannedStep['action']) => steps.filter((step) => step.action === action).length;
+  const parts = (['reuse', 'continue', 'run', 'skip'] as const)
+    .filter((action) => count(action) > 0)
+    .map((action) => `${count(action)} to ${action}`);
+  return [...lines, `${steps.length} parts: ${parts.join(', ')}.`];
 }
 
 /** Rows of the final table: one per strategy and checkpoint. */

@@ -6,7 +6,6 @@ import sharp from 'sharp';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Benchmark, Item } from '../benchmarks/item.ts';
 import { IMAGE_RULES } from '../method/images.ts';
-import { cot } from '../method/strategies/cot.ts';
 import { oracle } from '../method/strategies/oracle.ts';
 import { p2r, selfBoxes } from '../method/strategies/p2r.ts';
 import { openStore, type Store } from '../store/layout.ts';
@@ -249,15 +248,6 @@ test('strategies that ask the same share the reply; each is charged for it', asy
     ['p2r', 16],
     ['self', 16],
   ]);
-});
-
-test('questions about one image go out one after the other', async () => {
-  await run(
-    { benchmark: benchmark(questions(12, (index) => String(index % 3))), strategies: [cot] },
-    { concurrency: 1 },
-  );
-  const images = asked.map(({ text }) => Number(/thing (\d+)/.exec(text)?.[1]) % 3);
-  expect(images.filter((image, index) => index === 0 || image !== images[index - 1])).toHaveLength(3);
 });
 
 test('an image that cannot be read is missing and named; the rest is answered', async () => {

@@ -20,9 +20,9 @@ import type { Store } from '../store/layout.ts';
 import {
   AppendLog,
   CallRow,
-  type Cost,
   type ItemRow,
   type Manifest,
+  noCost,
   PredictionRow,
   predictionFiles,
   type RunRow,
@@ -336,15 +336,7 @@ export class EvaluationRun {
     const { settings } = this.#plan;
     const { imageRules } = settings;
     const size = await this.#images.size(item.image, imageRules);
-    const cost: Cost = {
-      calls: 0,
-      prompt_tokens: 0,
-      completion_tokens: 0,
-      images: 0,
-      pixels: 0,
-      truncated: 0,
-      model_seconds: 0,
-    };
+    const cost = noCost();
     const trace: string[] = [];
     const context: StrategyContext = {
       question: {

@@ -7,10 +7,11 @@ import type { Store } from './layout.ts';
 /** A training phase of the plan as the store keeps it. */
 export const PhaseRecord = z.looseObject({
   iteration: z.int().positive(),
-  name: z.enum(['perceiver', 'reasoner']),
+  name: z.enum(['perceiver', 'reasoner', 'direct']),
   id: z.string(),
   key: z.string(),
   total_steps: z.int().positive(),
+  skipped: z.boolean().default(false),
 });
 
 /** An evaluation of the plan as the store keeps it. */
@@ -21,6 +22,36 @@ export const EvaluationRecord = z.looseObject({
   after: z.string().nullable(),
 });
 
+/** A committed checkpoint of a phase. */
+export const CheckpointRef = z.object({ phase: z.string(), step: z.int().positive() });
+export type CheckpointRef = z.infer<typeof CheckpointRef>;
+
+/**
+ * What people (or the gate's rules) decided about one phase, as it stands: other hyper-parameters, a checkpoint of an earlier key to
+ * go on from, a phase that is left as it is (`skip`: its start or a checkpoint is used instead), a repetition, or an accepted result.
+ */
+export const PhaseDecision = z.object({
+  overrides: z.record(z.string(), z.union([z.number(), z.string()])).default({}),
+  from: CheckpointRef.nullable().default(null),
+  skip: z
+    .union([z.literal('start'), CheckpointRef])
+    .nullable()
+    .default(null),
+  repeat: z.int().nonnegative().default(0),
+});
+export type PhaseDecision = z.infer<typeof PhaseDecision>;
+
+/** One decision in the order in which they were taken. */
+export const Revision = z.object({
+  time: z.string(),
+  request: z.string().describe('id of the request, so that a repeated one changes nothing'),
+  kind: z.enum(['retry', 'automatic-retry', 'skip', 'rerun', 'fork']),
+  phase: z.string(),
+  key: z.string().describe('key that the phase had before'),
+  decision: PhaseDecision,
+});
+export type Revision = z.infer<typeof Revision>;
+
 /** experiment.json: everything that was decided before the run started. */
 export const ExperimentRecord = z.object({
   experiment: z.string(),
@@ -30,6 +61,10 @@ export const ExperimentRecord = z.object({
   phases: z.array(PhaseRecord),
   evaluations: z.array(EvaluationRecord),
   config: z.record(z.string(), z.unknown()),
+  base_key: z.string().default('').describe('content key of the base model'),
+  decisions: z.record(z.string(), PhaseDecision).default({}),
+  revisions: z.array(Revision).default([]),
+  lineage: z.object({ parent: z.string(), at: z.string() }).nullable().default(null),
 });
 export type ExperimentRecord = z.infer<typeof ExperimentRecord>;
 
@@ -45,6 +80,14 @@ export const ExperimentEvent = z.object({
     'phase-reused',
     'phase-completed',
     'phase-failed',
+    'phase-waiting',
+    'phase-retried',
+    'host-lost',
+    'phase-skipped',
+    'checkpoint-damaged',
+    'experiment-paused',
+    'experiment-resumed',
+    'experiment-stopped-early',
     'evaluation-started',
     'evaluation-reused',
     'evaluation-completed',
@@ -56,7 +99,7 @@ export const ExperimentEvent = z.object({
 });
 export type ExperimentEvent = z.infer<typeof ExperimentEvent>;
 
-/** Writes experiment.json; an earlier one of the same id is replaced (same id means same plan). */
+/** Writes experiment.json; an earlier one of the same id is replaced. */
 export async function writeExperiment(store: Store, record: ExperimentRecord): Promise<void> {
   await writeJson(store.experimentFile(record.experiment), record);
 }
@@ -91,4 +134,25 @@ export async function appendEvent(
 /** The experiment's events, oldest first. */
 export async function readEvents(store: Store, experiment: string): Promise<ExperimentEvent[]> {
   return readJsonLines(store.eventsFile(experiment), ExperimentEvent);
+}
+
+/** Where each phase lies on the run's step axis: phases are laid end to end in the record's order; step n of a phase is `from + n`. */
+export function stepOffsets(record: ExperimentRecord): { id: string; from: number; to: number }[] {
+  let from = 0;
+  return record.phases.map((phase) => {
+    const placed = { id: phase.id, from, to: from + phase.total_steps };
+    from = placed.to;
+    return placed;
+  });
+}
+
+/** The run's step of the checkpoint that an evaluation scores: 0 for the base; an earlier step of a phase is part of the checkpoint's name. */
+export function evaluatedStep(
+  record: ExperimentRecord,
+  { after, checkpoint }: { after: string | null; checkpoint: string },
+): number {
+  const phase = stepOffsets(record).find(({ id }) => id === after);
+  if (phase === undefined) return 0;
+  const step = /-step-(\d+)$/.exec(checkpoint)?.[1];
+  return step === undefined ? phase.to : phase.from + Number(step);
 }

@@ -1,7 +1,7 @@
 /** Durable file primitives: a file written here is either whole or absent, also after a power cut. */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { z } from 'zod';
 
@@ -103,6 +103,15 @@ export async function readJsonLines<T>(
   return rows;
 }
 
+/** Whether the last line of an open file lacks its newline, because a crash tore it. */
+export async function endsInTornLine(handle: FileHandle): Promise<boolean> {
+  const { size } = await handle.stat();
+  if (size === 0) return false;
+  const last = Buffer.alloc(1);
+  await handle.read(last, 0, 1, size - 1);
+  return last[0] !== 0x0a;
+}
+
 /** An append-only JSON Lines file; every append has reached the disk when its promise resolves. */
 export class JsonLinesWriter {
   readonly file: string;
@@ -123,13 +132,7 @@ export class JsonLinesWriter {
     await mkdir(path.dirname(this.file), { recursive: true });
     const handle = await open(this.file, 'a+');
     try {
-      const { size } = await handle.stat();
-      let prefix = '';
-      if (size > 0) {
-        const last = Buffer.alloc(1);
-        await handle.read(last, 0, 1, size - 1);
-        if (last[0] !== 0x0a) prefix = '\n';
-      }
+      const prefix = (await endsInTornLine(handle)) ? '\n' : '';
       await handle.appendFile(prefix + values.map((value) => `${JSON.stringify(value)}\n`).join(''));
       await handle.datasync();
     } finally {

@@ -2,11 +2,10 @@
  * Replies and predictions of an evaluation: append-only JSON Lines, each line on the disk before it counts. Both are keyed by content,
  * so that going on after a crash is a set difference and two runners at once only do some work twice.
  */
-import { existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { readJson, readJsonLines } from './files.ts';
+import { endsInTornLine, readJson, readJsonLines } from './files.ts';
 import type { Store } from './layout.ts';
 
 /** One reply of a model. `key`: messages with the images' hashes, decoding, model. `prediction`: the question it was asked for. */
@@ -33,6 +32,19 @@ export const Cost = z.object({
   model_seconds: z.number().nonnegative(),
 });
 export type Cost = z.infer<typeof Cost>;
+
+/** A ledger with nothing in it yet. */
+export function noCost(): Cost {
+  return {
+    calls: 0,
+    prompt_tokens: 0,
+    completion_tokens: 0,
+    images: 0,
+    pixels: 0,
+    truncated: 0,
+    model_seconds: 0,
+  };
+}
 
 /** One line of predictions.jsonl: what a strategy came to on one question. Raw text only; verdicts are computed from it. */
 export const PredictionRow = z.object({
@@ -183,13 +195,7 @@ export class AppendLog<Row> {
 
 async function openForAppend(file: string): Promise<FileHandle> {
   await mkdir(path.dirname(file), { recursive: true });
-  const existed = existsSync(file);
   const handle = await open(file, 'a+');
-  const { size } = await handle.stat();
-  if (existed && size > 0) {
-    const last = Buffer.alloc(1);
-    await handle.read(last, 0, 1, size - 1);
-    if (last[0] !== 0x0a) await handle.appendFile('\n');
-  }
+  if (await endsInTornLine(handle)) await handle.appendFile('\n');
   return handle;
 }

@@ -5,9 +5,19 @@
 
 import { IMAGE_RULES, imageRulesKey } from '../method/images.ts';
 import { promptSetKey } from '../method/prompts.ts';
+import type { CheckpointRef, PhaseDecision } from '../store/experiments.ts';
 import { contentKey } from '../store/keys.ts';
 import type { EvaluationPlan, ExperimentPlan, ModelRef, PhasePlan, ScenesPlan } from '../workflows/types.ts';
-import { QuestionKind, type Study } from './study.ts';
+import { OverridesInvalidError, parseOverrides } from './overrides.ts';
+import {
+  batchProblems,
+  type Engine,
+  type Hyperparameters,
+  QuestionKind,
+  type Role,
+  type Strategy,
+  type Study,
+} from './study.ts';
 
 /** Raised when a change to an engine or to the reward path makes earlier results incomparable. */
 const ENGINE_VERSION = 1;
@@ -23,8 +33,78 @@ function scenes(
   return { key: contentKey('needle', { generator: 'needle@1', ...spec }), ...spec };
 }
 
-/** Resolves a study. `baseKey` is the content key of the base model's directory. */
-export function planExperiment(study: Study, experiment: string, baseKey: string): ExperimentPlan {
+/** Id of an evaluation after a phase; of the base where `after` is null. `suffix` names an earlier step of the phase. */
+function evaluationId(after: string | null, suffix: string): string {
+  return `evaluation/${after === null ? 'base' : after.replace('/', '-')}${suffix}`;
+}
+
+/** Key of the weights in a checkpoint: the phase's own key at its last step. */
+function checkpointKey({ phase, step }: CheckpointRef, last: number): string {
+  return step === last ? phase : contentKey('checkpoint', { phase, step });
+}
+
+function decided(id: string, base: Hyperparameters, decision: PhaseDecision | undefined): Hyperparameters {
+  const merged = { ...base, ...parseOverrides(decision?.overrides ?? {}) };
+  const problems = batchProblems(merged);
+  if (problems.length > 0) throw new OverridesInvalidError(problems.map((problem) => `${id}: ${problem}`));
+  return merged;
+}
+
+/** Added to the seed of a role's training scenes, so that no two roles train on the same ones. */
+const SCENE_SEED: Record<Role, number> = { perceiver: 0, reasoner: 1, direct: 2 };
+
+/** What of the engine decides a result; where the cluster is and how it spends its memory does not. */
+function engineIdentity(engine: Engine): object {
+  if (engine.name === 'trl') return engine;
+  const { name, version, nodes, gpus_per_node, tensor_parallel } = engine;
+  return { name, version, gpus: nodes * gpus_per_node, tensor_parallel };
+}
+
+/** Steps of a phase, before its last, whose checkpoints are evaluated, ascending. */
+function evaluatedSteps(study: Study, { total_steps, save_freq }: Hyperparameters): number[] {
+  if (study.evaluation.checkpoints === 'last') return [];
+  return Array.from({ length: Math.floor((total_steps - 1) / save_freq) }, (_, n) => (n + 1) * save_freq);
+}
+
+function hyperparametersOf(study: Study, role: Role): Hyperparameters {
+  const values = study[role];
+  if (values === undefined)
+    throw new TypeError(`The study's schedule names the role "${role}", for which it has no values.`);
+  return values;
+}
+
+/** Training samples of a phase: one a prompt, and DAPO's reserve. */
+function trainingCount(study: Study, { train_batch_size, total_steps }: Hyperparameters): number {
+  const batches = study.algorithm.name === 'dapo' ? study.algorithm.max_generation_batches : 1;
+  return train_batch_size * total_steps * batches;
+}
+
+function trainingScenes(
+  study: Study,
+  role: Role,
+  iteration: number,
+  hyperparameters: Hyperparameters,
+): ScenesPlan {
+  const count = trainingCount(study, hyperparameters);
+  const kinds = study.questions[role === 'perceiver' ? 'perceiver' : 'reasoner'];
+  if (study.training_data.kind === 'rows') {
+    const { name, directory } = study.training_data;
+    const key = contentKey('rows', { name, count });
+    return { key, split: 'train', count, questions: 1, kinds, seed: study.seed, directory };
+  }
+  return scenes('train', count, 1, kinds, study.seed * 1000 + iteration * 10 + SCENE_SEED[role]);
+}
+
+/**
+ * Resolves a study. `baseKey` is the content key of the base model's directory; `decisions` are what was decided about single phases
+ * (by id). Throws OverridesInvalidError where a decision does not fit.
+ */
+export function planExperiment(
+  study: Study,
+  experiment: string,
+  baseKey: string,
+  decisions: Record<string, PhaseDecision> = {},
+): ExperimentPlan {
   const judging = {
     prompts: promptSetKey(study.prompt_set),
     images: imageRulesKey(IMAGE_RULES[study.image_rules]),
@@ -38,23 +118,28 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
     [...QuestionKind.options],
     0,
   );
+  const evaluationJudging = {
+    ...judging,
+    images: imageRulesKey(IMAGE_RULES[study.evaluation.image_rules ?? study.image_rules]),
+  };
 
-  const evaluate = (model: ModelRef, after: string | null): EvaluationPlan => {
-    const strategies = after === null ? (['direct', 'p2r'] as const) : (['p2r'] as const);
+  const evaluate = (model: ModelRef, after: string | null, suffix = ''): EvaluationPlan => {
+    const trained: Strategy[] = study.schedule.includes('direct') ? ['direct', 'p2r'] : ['p2r'];
+    const strategies = study.evaluation.strategies ?? (after === null ? ['direct', 'p2r'] : trained);
     return {
-      id: `evaluation/${model.name}`,
+      id: evaluationId(after, suffix),
       key: contentKey('evaluation', {
         model: model.key,
         scenes: heldOut.key,
         strategies,
         perceiver_max_tokens: study.evaluation.perceiver_max_tokens,
         reasoner_max_tokens: study.evaluation.reasoner_max_tokens,
-        ...judging,
+        ...evaluationJudging,
       }),
       after,
       model,
       scenes: heldOut,
-      strategies: [...strategies],
+      strategies,
     };
   };
 
@@ -62,26 +147,31 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
   const evaluations: EvaluationPlan[] = [evaluate(base, null)];
   let current: ModelRef = base;
   for (let iteration = 1; iteration <= study.iterations; iteration++) {
-    for (const role of ['perceiver', 'reasoner'] as const) {
-      const hyperparameters = study[role];
+    for (const role of study.schedule) {
       const id = `iteration-${iteration}/${role}`;
-      const training = scenes(
-        'train',
-        hyperparameters.train_batch_size * hyperparameters.total_steps,
-        1,
-        study.questions[role],
-        study.seed * 1000 + iteration * 10 + (role === 'perceiver' ? 0 : 1),
-      );
+      const decision = decisions[id];
+      const hyperparameters = decided(id, hyperparametersOf(study, role), decision);
+      const training = trainingScenes(study, role, iteration, hyperparameters);
       const key = contentKey(role, {
         engine_version: ENGINE_VERSION,
-        engine: study.engine,
+        engine: engineIdentity(study.engine),
+        algorithm: study.algorithm.name === 'grpo' ? undefined : study.algorithm,
         start: current.key,
         frozen: current.key,
         scenes: training.key,
         seed: study.seed,
         hyperparameters,
         ...judging,
+        ...(decision?.from && { from: decision.from }),
+        ...(decision?.repeat && { repeat: decision.repeat }),
       });
+      const skip = decision?.skip ?? null;
+      const last = hyperparameters.total_steps;
+      const taken = skip === null || skip === 'start' ? { phase: key, step: last } : skip;
+      const result: ModelRef =
+        skip === 'start'
+          ? current
+          : { kind: 'phase', ...taken, key: checkpointKey(taken, last), name: id.replace('/', '-') };
       phases.push({
         id,
         iteration,
@@ -91,14 +181,21 @@ export function planExperiment(study: Study, experiment: string, baseKey: string
         frozen: current,
         scenes: training,
         hyperparameters,
+        inherit: decision?.from ?? null,
+        skipped: skip !== null,
+        result,
       });
-      current = {
-        kind: 'phase',
-        phase: key,
-        step: hyperparameters.total_steps,
-        key,
-        name: id.replace('/', '-'),
-      };
+      for (const step of skip === null ? evaluatedSteps(study, hyperparameters) : []) {
+        const checkpoint: ModelRef = {
+          kind: 'phase',
+          phase: key,
+          step,
+          key: checkpointKey({ phase: key, step }, last),
+          name: `${id.replace('/', '-')}-step-${step}`,
+        };
+        evaluations.push(evaluate(checkpoint, id, `-step-${step}`));
+      }
+      current = result;
       evaluations.push(evaluate(current, id));
     }
   }

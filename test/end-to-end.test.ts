@@ -143,7 +143,7 @@ test('the dashboard draws the curves in a browser, without errors or outside req
     for (const metric of ['reward_mean', 'hit_rate', 'iou', 'box_count', 'box_size']) {
       expect(await page.locator(`.chart[data-metric="${metric}"] .scatterlayer .trace`).count()).toBe(2);
     }
-    await page.getByText(`${EXPERIMENT} · completed`).waitFor();
+    await page.locator('.title .badge[data-state="completed"]').waitFor();
     await page.setViewportSize({ width: 390, height: 800 });
     expect(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth)).toBe(true);
     expect(errors).toEqual([]);

@@ -4,9 +4,9 @@
  */
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { connectClient } from '../cli/commands/experiments.ts';
 import { openStore } from '../store/layout.ts';
+import { recordedHistory } from './support/recorded-history.ts';
 
 const [experiment, version] = process.argv.slice(2);
 if (experiment === undefined || version === undefined)
@@ -18,11 +18,6 @@ for await (const { workflowId, runId, type } of client.workflow.list({
 })) {
   const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
   const name = `${type}-${version}-${workflowId.replace(`${experiment}/`, '').replaceAll('/', '-')}.json`;
-  // A recorded history must not name the machine it was made on.
-  const text = JSON.stringify(JSON.parse(historyToJSON(history)), null, 1).replaceAll(
-    /\d+@[\w.-]+/g,
-    '1@worker',
-  );
-  await writeFile(path.join(import.meta.dirname, 'histories', name), `${text}\n`);
+  await writeFile(path.join(import.meta.dirname, 'histories', name), recordedHistory(history));
 }
 await client.connection.close();

@@ -1,5 +1,5 @@
 /** Activities as workflows see them: types only, with the time-outs that fit what each one does. */
-import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import { ActivityCancellationType, type ActivityOptions, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 
 const NEVER_RETRIED = [
@@ -9,24 +9,31 @@ const NEVER_RETRIED = [
   'ServerUnstartable',
   'TrainerFailed',
   'EnvironmentBroken',
+  'StudyInvalidError',
+  'CorruptFileError',
 ];
 
 /** Book-keeping: quick, retried until it works. */
-export const { phaseIsComplete, evaluationIsComplete, recordEvent } = proxyActivities<Activities>({
+export const {
+  phaseIsComplete,
+  evaluationIsComplete,
+  recordEvent,
+  loadOutline,
+  loadPhase,
+  loadEvaluation,
+  verifyModels,
+  inheritCheckpoint,
+  checkAcceptance,
+  retryByRule,
+  decide,
+  stopsEarly,
+} = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
   retry: { initialInterval: '1s', maximumInterval: '30s', nonRetryableErrorTypes: NEVER_RETRIED },
 });
 
 /** Hours of work or supervision: heartbeats find a dead worker in seconds, and a cancel is waited for until all is cleaned up. */
-export const {
-  prepareScenes,
-  preparePerceiverSet,
-  collectEvidence,
-  trainRole,
-  evaluateModel,
-  serveModel,
-  serveRewards,
-} = proxyActivities<Activities>({
+export const LONG_WORK: ActivityOptions = {
   startToCloseTimeout: '30 days',
   heartbeatTimeout: '10s',
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -36,4 +43,4 @@ export const {
     maximumInterval: '15s',
     nonRetryableErrorTypes: NEVER_RETRIED,
   },
-});
+};

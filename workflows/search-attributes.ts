@@ -7,3 +7,13 @@ export const SEARCH_ATTRIBUTES = {
   phase: defineSearchAttributeKey('P2rPhase', SearchAttributeType.KEYWORD),
   state: defineSearchAttributeKey('P2rState', SearchAttributeType.KEYWORD),
 };
+
+/** What a phase, an evaluation or (with no `step`) an iteration starts with. */
+export function stepAttributes(experiment: string, step: string | null, iteration: number | null) {
+  return [
+    { key: SEARCH_ATTRIBUTES.experiment, value: experiment },
+    ...(iteration === null ? [] : [{ key: SEARCH_ATTRIBUTES.iteration, value: iteration }]),
+    ...(step === null ? [] : [{ key: SEARCH_ATTRIBUTES.phase, value: step }]),
+    { key: SEARCH_ATTRIBUTES.state, value: 'running' },
+  ];
+}

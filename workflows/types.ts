@@ -1,12 +1,15 @@
 /** What travels through Temporal: ids, keys and small plans; never a metric, an image or a sample. */
-import type { Hyperparameters, QuestionKind, Study } from '../studies/study.ts';
+import type { Hyperparameters, QuestionKind, Role, Strategy, Study } from '../studies/study.ts';
 
 /** A model: a directory that is there, or the last checkpoint of a phase. `key` names its weights, `name` is for people. */
 export type ModelRef =
   | { kind: 'directory'; directory: string; key: string; name: string }
   | { kind: 'phase'; phase: string; step: number; key: string; name: string };
 
-/** A needle-scene dataset: `count` scenes with `questions` questions each, of these kinds in turn. */
+/**
+ * A needle-scene dataset: `count` scenes with `questions` questions each, of these kinds in turn; or, with a `directory` (relative to
+ * the project), the first `count` rows that lie there.
+ */
 export type ScenesPlan = {
   key: string;
   split: 'train' | 'held-out';
@@ -14,18 +17,25 @@ export type ScenesPlan = {
   questions: number;
   kinds: QuestionKind[];
   seed: number;
+  directory?: string;
 };
 
-/** One training phase: `role` learns from `start` while `frozen` plays the other role (Algorithm 1 of the paper). */
+/** One training phase: `role` learns from `start` while `frozen` plays the other role (Algorithm 1 of the paper); `direct` has no other. */
 export type PhasePlan = {
   id: string;
   iteration: number;
-  role: 'perceiver' | 'reasoner';
+  role: Role;
   key: string;
   start: ModelRef;
   frozen: ModelRef;
   scenes: ScenesPlan;
   hyperparameters: Hyperparameters;
+  /** A checkpoint of an earlier key, with optimiser and curve, that training goes on from; null to begin at `start`. */
+  inherit: { phase: string; step: number } | null;
+  /** Left as it is: what follows uses `result` and nothing is trained. */
+  skipped: boolean;
+  /** The model that the next part builds on. */
+  result: ModelRef;
 };
 
 /** One evaluation: a checkpoint in both roles on held-out scenes. `after` is the phase it follows, null for the base. */
@@ -35,7 +45,7 @@ export type EvaluationPlan = {
   after: string | null;
   model: ModelRef;
   scenes: ScenesPlan;
-  strategies: ('direct' | 'p2r')[];
+  strategies: Strategy[];
 };
 
 /** Everything an experiment will compute, in order. */
@@ -46,19 +56,47 @@ export type ExperimentPlan = {
   evaluations: EvaluationPlan[];
 };
 
+/** The parts of an experiment by id: what comes before training, then each iteration's phases with what follows each. */
+export type Outline = {
+  study: string;
+  before: string[];
+  iterations: { phase: string; evaluations: string[] }[][];
+};
+
 /** Where a workflow stands, as its `state` query answers. */
-export type RunState = 'running' | 'reused' | 'completed' | 'failed' | 'cancelled';
+export type RunState =
+  | 'running'
+  | 'waiting'
+  | 'paused'
+  | 'reused'
+  | 'skipped'
+  | 'completed'
+  | 'failed'
+  | 'cancelled';
 
 /** Answer of the experiment's `state` query. */
 export type ExperimentState = {
   experiment: string;
   state: RunState;
   current: string | null;
-  done: { id: string; reused: boolean }[];
+  done: { id: string; how: StepResult['how'] }[];
 };
 
 /** Answer of a phase's `state` query. */
-export type PhaseState = { id: string; key: string; state: RunState; activity: string | null };
+export type PhaseState = {
+  id: string;
+  key: string | null;
+  state: RunState;
+  activity: string | null;
+  /** Why a person is asked, while `state` is "waiting". */
+  message: string | null;
+};
+
+/** Argument of the `retryPhase` update: other hyper-parameters, and a committed step of this phase to go on from. */
+export type RetryDecision = { overrides?: Record<string, unknown>; fromCheckpoint?: number | null };
+
+/** Argument of the `skipPhase` update: go on from the phase's start, or from its newest committed checkpoint. */
+export type SkipDecision = { use: 'start' | 'checkpoint' };
 
 /** What a finished phase or evaluation returns. */
-export type StepResult = { id: string; key: string; reused: boolean };
+export type StepResult = { id: string; key: string; how: 'computed' | 'reused' | 'skipped' };

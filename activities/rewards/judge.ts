@@ -2,12 +2,13 @@
 import pLimit from 'p-limit';
 import { z } from 'zod';
 import type { ExtractorName } from '../../method/answers.ts';
-import { perceiverReward, reasonerReward } from '../../method/rewards.ts';
+import { directReward, perceiverReward, reasonerReward } from '../../method/rewards.ts';
 import { JsonLinesWriter, readJsonLines } from '../../store/files.ts';
 import { contentKey } from '../../store/keys.ts';
 import type { Sample } from '../../store/samples.ts';
 import { boxRows, perceptionMetrics, verdict } from '../judging.ts';
 import type { Roles } from '../roles.ts';
+import type { RewardLoad } from './config.ts';
 
 /** A completion that an engine wants judged. */
 export const Completion = z.object({
@@ -40,7 +41,7 @@ export class UnknownSampleError extends Error {
 }
 
 export type JudgeOptions = {
-  role: 'perceiver' | 'reasoner';
+  role: 'perceiver' | 'reasoner' | 'direct';
   samples: Sample[];
   /** Everything besides sample and text that decides a verdict: frozen checkpoint, prompts, image rules, extractor. */
   context: string;
@@ -48,8 +49,15 @@ export type JudgeOptions = {
   perceptions: Map<string, { text: string }>;
   extractor: ExtractorName;
   roles: Pick<Roles, 'evidence' | 'imageRules' | 'reason'>;
-  file: string;
+  /** Judgements of earlier runs; new ones are appended to the first. */
+  files: string[];
   concurrency: number;
+};
+
+/** Of the direct baseline, which draws no boxes. */
+const NO_PERCEPTION = {
+  boxes: [],
+  metrics: { hit_rate: null, iou: null, box_count: null, box_size: null },
 };
 
 /** The judge of one phase. The same completion always gets the verdict it got first, also after a restart. */
@@ -60,18 +68,31 @@ export class Judge {
   readonly #pending = new Map<string, Promise<Judgement>>();
   readonly #writer: JsonLinesWriter;
   readonly #limit: ReturnType<typeof pLimit>;
+  #judged = 0;
 
   private constructor(options: JudgeOptions, known: Judgement[]) {
     this.#options = options;
     this.#samples = new Map(options.samples.map((sample) => [sample.sample_id, sample]));
     this.#known = new Map(known.map((judgement) => [judgement.key, judgement]));
-    this.#writer = new JsonLinesWriter(options.file);
+    const [own] = options.files;
+    if (own === undefined) throw new TypeError('A judge needs a file to write to.');
+    this.#writer = new JsonLinesWriter(own);
     this.#limit = pLimit(options.concurrency);
   }
 
   /** Opens the judge with what earlier runs have judged. */
   static async open(options: JudgeOptions): Promise<Judge> {
-    return new Judge(options, await readJsonLines(options.file, Judgement));
+    const known = await Promise.all(options.files.map((file) => readJsonLines(file, Judgement)));
+    return new Judge(options, known.flat());
+  }
+
+  /** What it has to do at the moment, and has done. */
+  get load(): RewardLoad {
+    return {
+      running: this.#limit.activeCount,
+      waiting: this.#limit.pendingCount,
+      judged: this.#judged,
+    };
   }
 
   /** Judges one completion. Rejects (RoleUnavailableError, UnknownSampleError) rather than guess. */
@@ -93,6 +114,7 @@ export class Judge {
       const judgement = await work;
       await this.#writer.append(judgement);
       this.#known.set(key, judgement);
+      this.#judged++;
       return judgement;
     } finally {
       this.#pending.delete(key);
@@ -100,32 +122,20 @@ export class Judge {
   }
 
   async #compute(key: string, sample: Sample, text: string): Promise<Judgement> {
-    const { role, roles, extractor, perceptions } = this.#options;
-    if (role === 'perceiver') {
-      const { boxes, metrics } = perceptionMetrics(sample, text, roles.imageRules);
-      const reasonerText = await roles.reason(sample, await roles.evidence(sample, text));
-      const { answer, correct } = verdict(extractor, sample, reasonerText);
-      const reward = perceiverReward({ boxes, verdict: { status: 'judged', correct } });
-      if (reward.status !== 'scored') throw new Error(reward.reason);
-      return {
-        key,
-        sample_id: sample.sample_id,
-        reward: reward.reward,
-        terms: reward.terms,
-        metrics,
-        boxes: boxRows(boxes),
-        reasoner_text: reasonerText,
-        extracted_answer: answer,
-        correct,
-      };
-    }
-    const { boxes, metrics } = perceptionMetrics(
-      sample,
-      perceptions.get(sample.sample_id)?.text ?? '',
-      roles.imageRules,
-    );
-    const { answer, correct } = verdict(extractor, sample, text);
-    const reward = reasonerReward({ status: 'judged', correct });
+    const { role, roles, extractor } = this.#options;
+    const perceiverText = this.#perceiverText(sample, text);
+    const { boxes, metrics } =
+      perceiverText === null ? NO_PERCEPTION : perceptionMetrics(sample, perceiverText, roles.imageRules);
+    const reasonerText =
+      role === 'perceiver' ? await roles.reason(sample, await roles.evidence(sample, text)) : null;
+    const { answer, correct } = verdict(extractor, sample, reasonerText ?? text);
+    const judged = { status: 'judged', correct } as const;
+    const reward =
+      role === 'perceiver'
+        ? perceiverReward({ boxes, verdict: judged })
+        : role === 'reasoner'
+          ? reasonerReward(judged)
+          : directReward(judged);
     if (reward.status !== 'scored') throw new Error(reward.reason);
     return {
       key,
@@ -134,9 +144,16 @@ export class Judge {
       terms: reward.terms,
       metrics,
       boxes: boxRows(boxes),
-      reasoner_text: null,
+      reasoner_text: reasonerText,
       extracted_answer: answer,
       correct,
     };
+  }
+
+  /** The words whose boxes count: the completion's own, the fixed evidence's in the reasoner phase, none of the direct baseline. */
+  #perceiverText(sample: Sample, text: string): string | null {
+    const { role, perceptions } = this.#options;
+    if (role === 'direct') return null;
+    return role === 'perceiver' ? text : (perceptions.get(sample.sample_id)?.text ?? '');
   }
 }

@@ -1,7 +1,7 @@
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test, vi } from 'vitest';
 import { IMAGE_RULES } from '../../method/images.ts';
 import type { Sample } from '../../store/samples.ts';
 import { RoleUnavailableError } from '../roles.ts';
@@ -33,7 +33,7 @@ beforeEach(() => {
   answer = async () => 'The answer is (B).';
 });
 
-async function service(role: 'perceiver' | 'reasoner' = 'perceiver') {
+async function service(role: 'perceiver' | 'reasoner' | 'direct' = 'perceiver') {
   const judge = await Judge.open({
     role,
     samples: [sample],
@@ -48,7 +48,7 @@ async function service(role: 'perceiver' | 'reasoner' = 'perceiver') {
         return answer();
       },
     },
-    file,
+    files: [file, `${file}.other`],
     concurrency: 4,
   });
   const app = createRewardServer(judge, role, 'secret');
@@ -114,6 +114,53 @@ test('the reasoner is judged by its answer alone', async () => {
   expect(judgements.map(({ reward }) => reward)).toEqual([1, 0]);
   expect(judgements[0]?.metrics.iou).toBe(1);
   expect(asked).toBe(0);
+});
+
+test('the direct baseline is judged by its answer, and has no boxes to measure', async () => {
+  const judge = await service('direct');
+  const response = await judge([completion('So it is P. The answer is (B).'), completion('(A)', 1)]);
+  const { judgements } = (await response.json()) as { judgements: { reward: number; metrics: object }[] };
+  expect(judgements.map(({ reward }) => reward)).toEqual([1, 0]);
+  expect(judgements[0]?.metrics).toEqual({ hit_rate: null, iou: null, box_count: null, box_size: null });
+  expect(asked).toBe(0);
+});
+
+test('a verdict that another process of the service has written counts, too', async () => {
+  await (await service())([completion(HIT)]);
+  renameSync(file, `${file}.other`);
+  const again = await (await service())([completion(HIT)]);
+  expect(again.status).toBe(200);
+  expect(asked).toBe(1);
+});
+
+test('what waits for its turn is visible', async () => {
+  const answers: (() => void)[] = [];
+  answer = () => new Promise((resolve) => answers.push(() => resolve('The answer is (B).')));
+  const judge = await Judge.open({
+    role: 'perceiver',
+    samples: [sample],
+    context: 'c',
+    perceptions: new Map(),
+    extractor: 'p2r@1',
+    roles: {
+      imageRules: IMAGE_RULES.tiny,
+      evidence: async () => ({ images: [], boxes: [], hasBoxes: true }),
+      reason: () => answer(),
+    },
+    files: [file],
+    concurrency: 2,
+  });
+  const app = createRewardServer(judge, 'perceiver', 'secret');
+  const load = async () => (await app.request('/healthz')).json();
+  const all = ['a', 'b', 'c', 'd', 'e'].map((text) => judge.judge(completion(text)));
+  await vi.waitFor(() => expect(answers).toHaveLength(2));
+  expect(await load()).toEqual({ role: 'perceiver', running: 2, waiting: 3, judged: 0 });
+  for (let n = 0; n < 5; n++) {
+    await vi.waitFor(() => expect(answers.length).toBeGreaterThan(0));
+    answers.shift()?.();
+  }
+  await Promise.all(all);
+  expect(await load()).toEqual({ role: 'perceiver', running: 0, waiting: 0, judged: 5 });
 });
 
 test('wrong token, role, body or sample are refused, each with its status', async () => {

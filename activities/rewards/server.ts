@@ -4,10 +4,10 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { z } from 'zod';
 import { RoleUnavailableError } from '../roles.ts';
-import { Completion, type Judge, UnknownSampleError } from './judge.ts';
+import { Completion, type Judge, type JudgeOptions, UnknownSampleError } from './judge.ts';
 
 const Request = z.object({
-  role: z.enum(['perceiver', 'reasoner']),
+  role: z.enum(['perceiver', 'reasoner', 'direct']),
   step: z.int().min(0),
   completions: z.array(Completion).min(1).max(4096),
 });
@@ -18,9 +18,9 @@ const MAX_BODY_BYTES = 64 * 1024 * 1024;
  * A batch is answered whole (200) or not at all: 503 while anything needed is away (the engine tries again; what was judged is kept),
  * 400 for a malformed request, 401 without the token, 422 for a sample that does not belong here.
  */
-export function createRewardServer(judge: Judge, role: 'perceiver' | 'reasoner', token: string): Hono {
+export function createRewardServer(judge: Judge, role: JudgeOptions['role'], token: string): Hono {
   const app = new Hono();
-  app.get('/healthz', (context) => context.json({ role }));
+  app.get('/healthz', (context) => context.json({ role, ...judge.load }));
   app.post('/v1/judge', bodyLimit({ maxSize: MAX_BODY_BYTES }), async (context) => {
     const given = Buffer.from(context.req.header('authorization') ?? '');
     const wanted = Buffer.from(`Bearer ${token}`);

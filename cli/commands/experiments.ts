@@ -14,13 +14,13 @@ import {
 import { canonicalJson } from '../../store/keys.ts';
 import type { Store } from '../../store/layout.ts';
 import { inspectModel } from '../../store/models.ts';
+import { type Progress, readProgress } from '../../store/progress.ts';
 import { planExperiment } from '../../studies/plan.ts';
-import type { Study } from '../../studies/study.ts';
+import { recordOf } from '../../studies/revisions.ts';
+import { parseStudy, type Study } from '../../studies/study.ts';
 import { TASK_QUEUE, temporalTarget } from '../../temporal.config.ts';
-import { SEARCH_ATTRIBUTES } from '../../workflows/search-attributes.ts';
-import type { ExperimentPlan } from '../../workflows/types.ts';
+import { stepAttributes } from '../../workflows/search-attributes.ts';
 import { EXIT, UserError } from '../errors.ts';
-import { type Progress, readProgress } from '../progress.ts';
 import { progressLines, stepLine } from '../render.ts';
 import { runningServices } from '../services/control.ts';
 
@@ -41,97 +41,96 @@ export async function connectClient(store: Store): Promise<Client> {
   return new Client({ connection, namespace: target.namespace });
 }
 
-/** Resolves a study into a plan after checking the model and the disk. */
-export async function resolvePlan(
+/** Resolves a study into a record after checking the model and the disk. */
+export async function resolveStudy(
   store: Store,
   study: Study,
   name: string | undefined,
-): Promise<ExperimentPlan> {
+): Promise<ExperimentRecord> {
   const directory = path.resolve(PROJECT, study.model);
-  const key = await inspectModel(directory);
+  const baseKey = await inspectModel(directory);
   const disk = await statfs(path.dirname(store.home)).catch(() => null);
   if (disk !== null && disk.bavail * disk.bsize < MIN_FREE_BYTES)
     throw new UserError(
       `Less than 2 GB are free where ${store.home} lies: free some, or set P2R_HOME to another disk.`,
     );
-  return planExperiment(study, name ?? `${study.name}-seed${study.seed}`, key);
-}
-
-function toRecord(plan: ExperimentPlan): ExperimentRecord {
-  return {
-    experiment: plan.experiment,
-    study: plan.study.name,
-    seed: plan.study.seed,
+  return recordOf(planExperiment(study, name ?? `${study.name}-seed${study.seed}`, baseKey), {
     created_at: new Date().toISOString(),
-    phases: plan.phases.map((phase) => ({
-      iteration: phase.iteration,
-      name: phase.role,
-      id: phase.id,
-      key: phase.key,
-      total_steps: phase.hyperparameters.total_steps,
-    })),
-    evaluations: plan.evaluations.map((evaluation) => ({
-      id: evaluation.id,
-      key: evaluation.key,
-      checkpoint: evaluation.model.name,
-      after: evaluation.after,
-    })),
-    config: { ...plan.study },
-  };
+    base_key: baseKey,
+    decisions: {},
+    revisions: [],
+    lineage: null,
+  });
 }
 
 /** Starts the experiment, or joins it when it is running already. Finished parts with the same key are reused. */
-export async function startExperiment(store: Store, plan: ExperimentPlan): Promise<ExperimentRecord> {
-  const existing = await readExperiment(store, plan.experiment);
-  const record = toRecord(plan);
-  if (
-    existing !== null &&
-    canonicalJson(existing.config) !== canonicalJson(JSON.parse(JSON.stringify(record.config)))
-  )
-    throw new UserError(
-      `Experiment "${plan.experiment}" exists with other settings: give this one another name with --as NAME.`,
-    );
+export async function startExperiment(store: Store, wanted: ExperimentRecord): Promise<ExperimentRecord> {
+  const existing = await readExperiment(store, wanted.experiment);
+  if (existing !== null) requireSame(existing, wanted);
+  const record = existing ?? wanted;
   const client = await connectClient(store);
   try {
-    const description = await client.workflow
-      .getHandle(plan.experiment)
-      .describe()
-      .catch((error: unknown) => {
-        if (error instanceof WorkflowNotFoundError) return null;
-        throw error;
-      });
-    if (existing !== null && description?.status.name === 'RUNNING') return existing;
-    await writeExperiment(store, existing === null ? record : { ...record, created_at: existing.created_at });
-    const before = (await readEvents(store, plan.experiment)).length;
-    await client.workflow.start('experiment', {
-      workflowId: plan.experiment,
-      taskQueue: TASK_QUEUE,
-      args: [plan],
-      workflowIdConflictPolicy: 'USE_EXISTING',
-      typedSearchAttributes: [
-        { key: SEARCH_ATTRIBUTES.experiment, value: plan.experiment },
-        { key: SEARCH_ATTRIBUTES.state, value: 'running' },
-      ],
-      staticSummary: plan.study.title,
-    });
-    while ((await readEvents(store, plan.experiment)).length === before) await sleep(100);
+    if (existing !== null && (await isRunning(client, record.experiment))) return record;
+    await writeExperiment(store, record);
+    await begin(store, client, record);
     return record;
   } finally {
     await client.connection.close();
   }
 }
 
-/** Follows a run until it ends; calls `show` after each look. Rejects when `signal` aborts, or with a UserError when the services stop. */
+function requireSame(existing: ExperimentRecord, wanted: ExperimentRecord): void {
+  const settings = (record: ExperimentRecord) =>
+    canonicalJson(JSON.parse(JSON.stringify(parseStudy(record.config, record.experiment))));
+  if (settings(existing) !== settings(wanted))
+    throw new UserError(
+      `Experiment "${wanted.experiment}" exists with other settings: give this one another name with --as NAME.`,
+    );
+  if (existing.base_key !== wanted.base_key)
+    throw new UserError(
+      `The base model has changed since "${wanted.experiment}" was started: give this one another name with --as NAME.`,
+    );
+}
+
+/** Whether the experiment's workflow is open. */
+export async function isRunning(client: Client, experiment: string): Promise<boolean> {
+  const description = await client.workflow
+    .getHandle(experiment)
+    .describe()
+    .catch((error: unknown) => {
+      if (error instanceof WorkflowNotFoundError) return null;
+      throw error;
+    });
+  return description?.status.name === 'RUNNING';
+}
+
+/** Starts the workflow of a written record and waits until it has begun. */
+export async function begin(store: Store, client: Client, record: ExperimentRecord): Promise<void> {
+  const before = (await readEvents(store, record.experiment)).length;
+  await client.workflow.start('experiment', {
+    workflowId: record.experiment,
+    taskQueue: TASK_QUEUE,
+    args: [{ experiment: record.experiment }],
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    typedSearchAttributes: stepAttributes(record.experiment, null, null),
+    staticSummary: parseStudy(record.config, record.experiment).title,
+  });
+  while ((await readEvents(store, record.experiment)).length === before) await sleep(100);
+}
+
+/** Follows a run until it ends, pauses or waits for a decision; calls `show` after each look. Rejects when `signal` aborts, or with a UserError when the services stop. */
 export async function follow(
   store: Store,
-  record: ExperimentRecord,
+  started: ExperimentRecord,
   show: (progress: Progress) => void,
   signal: AbortSignal,
 ): Promise<Progress> {
   for (;;) {
+    // A decision changes the record while the experiment runs.
+    const record = (await readExperiment(store, started.experiment)) ?? started;
     const progress = await readProgress(store, record);
     show(progress);
-    if (progress.state !== 'running' && progress.state !== 'waiting') return progress;
+    if (progress.state !== 'running' && progress.state !== 'pending') return progress;
     if (
       !process.env.TEMPORAL_ADDRESS &&
       !process.env.TEMPORAL_PROFILE &&
@@ -151,7 +150,7 @@ export function progressDisplay(stream: NodeJS.WriteStream): (progress: Progress
   const said = new Map<string, string>();
   return (progress) => {
     for (const step of progress.steps) {
-      if (step.state === 'waiting') continue;
+      if (step.state === 'pending') continue;
       const line = stepLine(step);
       if (said.get(step.id) !== line) stream.write(`${line}\n`);
       said.set(step.id, line);

@@ -72,7 +72,7 @@ const commands: Record<string, string[]> = {
   worker: [process.execPath, path.join(PROJECT, 'cli', 'services', 'worker-main.ts'), store.home, address],
   dashboard: [
     process.execPath,
-    path.join(PROJECT, 'dashboards', 'server', 'main.ts'),
+    path.join(PROJECT, 'cli', 'services', 'dashboard-main.ts'),
     '--home',
     store.home,
     '--port',

@@ -1,11 +1,17 @@
-/** The Temporal worker: runs workflows and activities of one home. Usage: worker-main.ts HOME ADDRESS */
+/**
+ * The Temporal worker: runs workflows and activities of one home, in the fleets that P2R_FLEETS names (all by default).
+ * Usage: worker-main.ts HOME ADDRESS
+ */
+import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { PROJECT } from '../../activities/environment.ts';
+import { createFleetActivities } from '../../activities/fleet.ts';
 import { createActivities } from '../../activities/index.ts';
 import { openStore } from '../../store/layout.ts';
-import { TASK_QUEUE, temporalTarget } from '../../temporal.config.ts';
+import { type Fleet, TASK_QUEUE, temporalTarget, workerFleets } from '../../temporal.config.ts';
+import { CPU_QUEUE, GPU_QUEUE, hostQueue } from '../../workflows/queues.ts';
 
 const [home, address] = process.argv.slice(2);
 if (home === undefined || address === undefined) throw new Error('Usage: worker-main.ts HOME ADDRESS');
@@ -24,16 +30,34 @@ async function connected(): Promise<NativeConnection> {
   }
 }
 
-const worker = await Worker.create({
-  connection: await connected(),
+const connection = await connected();
+const activities = createActivities(openStore(home));
+const common = {
+  connection,
   namespace: target.namespace,
-  taskQueue: TASK_QUEUE,
-  workflowsPath: path.join(PROJECT, 'workflows', 'index.ts'),
-  activities: createActivities(openStore(home)),
   maxConcurrentActivityTaskExecutions: 64,
   // Heartbeats carry cancellations to activities: at the default throttle a cancel would take up to 8 s.
   maxHeartbeatThrottleInterval: '1s',
   defaultHeartbeatThrottleInterval: '1s',
   shutdownGraceTime: '1s',
-});
-await worker.run();
+} as const;
+
+const own = hostQueue(process.env.P2R_HOST ?? os.hostname());
+const fleets: Record<Fleet, () => Promise<Worker>[]> = {
+  control: () => [
+    Worker.create({
+      ...common,
+      taskQueue: TASK_QUEUE,
+      workflowsPath: path.join(PROJECT, 'workflows', 'index.ts'),
+      activities,
+    }),
+  ],
+  cpu: () => [Worker.create({ ...common, taskQueue: CPU_QUEUE, activities })],
+  gpu: () => [
+    Worker.create({ ...common, taskQueue: GPU_QUEUE, activities: createFleetActivities(own) }),
+    Worker.create({ ...common, taskQueue: own, activities }),
+  ],
+};
+
+const workers = await Promise.all(workerFleets(process.env.P2R_FLEETS).flatMap((fleet) => fleets[fleet]()));
+await Promise.all(workers.map((worker) => worker.run()));

@@ -14,6 +14,17 @@ from .contract import Job, Lease, fsync_file, write_json
 
 MARKER = "COMMITTED.json"
 
+# Files that say how images and text become tokens. Trainers re-save them in another layout; the checkpoint keeps the original bytes, so
+# that every server sees the same pixel budget and template.
+PROCESSOR_FILES = (
+    "chat_template.jinja",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "video_preprocessor_config.json",
+)
+
 
 class _File(BaseModel):
     path: str
@@ -27,6 +38,14 @@ class _Marker(BaseModel):
     lease_token: int
     job_id: str
     created_at: float
+
+
+def copy_processor_files(model: Path, directory: Path) -> None:
+    """Copies the processor files that the model has; others of the same name are overwritten."""
+    for name in PROCESSOR_FILES:
+        source = model / name
+        if source.exists():
+            shutil.copyfile(source, directory / name)
 
 
 def checkpoint_dir(phase_dir: Path, step: int) -> Path:

@@ -6,7 +6,7 @@ import json
 import os
 from enum import IntEnum
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -46,11 +46,50 @@ class Hyperparameters(Strict):
     save_freq: int = Field(ge=1)
 
 
+class Grpo(Strict):
+    """GRPO as the paper's Equation 5 has it."""
+
+    name: Literal["grpo"]
+
+
+class Dapo(Strict):
+    """What DAPO adds (arXiv 2503.14476); the KL term it leaves out is `kl_loss_coef: 0`, its token-level loss is `token-mean`."""
+
+    name: Literal["dapo"]
+    clip_ratio_high: float = Field(gt=0, le=1)
+    """Upper clip range, above the lower one (`clip_ratio`)."""
+    max_generation_batches: int = Field(ge=1)
+    """Batches of prompts sampled at most for one step while groups without a reward difference are left out."""
+    overlong_buffer: int = Field(ge=0)
+    """Last tokens of the response length over which a penalty grows from 0 to `overlong_penalty`; 0 switches it off."""
+    overlong_penalty: float = Field(ge=0)
+
+
+Algorithm = Annotated[Grpo | Dapo, Field(discriminator="name")]
+
+
 class RewardSource(Strict):
     """Where rewards come from: a JSON file {url, token} that is read again before every try."""
 
     endpoint_file: Path
     deadline_seconds: float = Field(gt=0)
+
+
+class Cluster(Strict):
+    """Where and how veRL runs. Directories of the job must lie on a file system that every node sees under the same path."""
+
+    ray: str
+    """Address of the Ray head's dashboard; its token, when it wants one, is in RAY_AUTH_TOKEN."""
+    version: Literal["0.9", "0.8"]
+    python: str
+    """Interpreter with veRL on the cluster's nodes."""
+    nodes: int = Field(ge=1)
+    gpus_per_node: int = Field(ge=1)
+    tensor_parallel: int = Field(ge=1)
+    gpu_memory_utilization: float = Field(gt=0, le=1)
+    param_offload: bool
+    optimizer_offload: bool
+    poll_seconds: float = Field(gt=0)
 
 
 class LeaseRef(Strict):
@@ -64,8 +103,8 @@ class Job(Strict):
     """One attempt at one training phase."""
 
     job_id: str
-    role: Literal["perceiver", "reasoner"]
-    algorithm: Literal["grpo"]
+    role: Literal["perceiver", "reasoner", "direct"]
+    algorithm: Algorithm
     model: Path
     dataset: Path
     phase_dir: Path
@@ -74,6 +113,8 @@ class Job(Strict):
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16"]
     threads: int = Field(ge=1)
+    cluster: Cluster | None = None
+    """Given for veRL."""
     reward: RewardSource
     lease: LeaseRef
     hyperparameters: Hyperparameters

@@ -33,8 +33,9 @@ DARK_INK_ON = {"yellow", "orange", "green"}
 KINDS = ["letter", "same", "spatial"]
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
-# Scene seeds of the two splits come from disjoint ranges, so that no training scene can be a held-out one.
-SPLIT_OFFSET = {"train": 0, "held-out": 1 << 40}
+# Scene seeds of the splits come from disjoint ranges, so that no scene is in two of them. Backgrounds follow the seed modulo 1 << 31:
+# the odd 1 << 30 keeps those of pre-training apart from the ones of the other splits for dataset seeds below 1024.
+SPLIT_OFFSET = {"train": 0, "held-out": 1 << 40, "pretraining": (1 << 41) + (1 << 30)}
 SEED_STRIDE = 1 << 20
 
 

@@ -15,12 +15,30 @@ class PackedGRPOTrainer(GRPOTrainer):
     """GRPO as TRL computes it; only how log-probabilities are obtained differs."""
 
     generate_seconds = 0.0
+    """Time spent generating since somebody set this to 0."""
+
+    @property
+    def sampling(self) -> dict[str, float]:
+        """Metrics of how the step's groups were chosen; GRPO takes them as they come."""
+        return {}
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
         result = super()._generate_single_turn(*args, **kwargs)
-        self.generate_seconds = time.perf_counter() - started
+        self.generate_seconds += time.perf_counter() - started
         return result
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Restores moments and step counts, but not the settings saved with them: a retried phase may have others."""
+        settings = ("lr", "initial_lr", "weight_decay", "betas", "eps")
+        wanted = [{name: group[name] for name in settings if name in group} for group in self.optimizer.param_groups]
+        schedule = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
+        rates = list(schedule.base_lrs)
+        super()._load_optimizer_and_scheduler(checkpoint)
+        for group, values in zip(self.optimizer.param_groups, wanted, strict=True):
+            group.update(values)
+        schedule.base_lrs = rates
+        schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def _get_per_token_logps_and_entropies(
         self,

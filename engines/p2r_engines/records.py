@@ -25,6 +25,17 @@ def mean_metrics(judgements: list[Judgement]) -> dict[str, float | None]:
     return means
 
 
+def grpo_advantages(judgements: list[Judgement], group: int, epsilon: float) -> list[float]:
+    """Equation 4 of the paper over groups of `group` rewards in a row, with the trainer's epsilon (1e-4 in TRL, 1e-6 in veRL)."""
+    advantages: list[float] = []
+    for start in range(0, len(judgements), group):
+        rewards = [judgement.reward for judgement in judgements[start : start + group]]
+        mean = sum(rewards) / len(rewards)
+        std = (sum((reward - mean) ** 2 for reward in rewards) / (len(rewards) - 1)) ** 0.5
+        advantages += [(reward - mean) / (std + epsilon) for reward in rewards]
+    return advantages
+
+
 class MetricsWriter:
     """Appends to attempts/<n>/metrics.jsonl; a line is on the disk when `write` returns."""
 

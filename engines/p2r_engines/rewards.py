@@ -6,6 +6,8 @@ import json
 import math
 import random
 import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
@@ -55,12 +57,11 @@ class RewardClient:
 
     def judge(self, step: int, completions: list[Completion]) -> list[Judgement]:
         """Judgements in the order of `completions`. Raises EngineError('RewardUnavailable') after the deadline."""
-        body = {"role": self._role, "step": step, "completions": [vars(c) for c in completions]}
         failing_since: float | None = None
         pause = 0.2
         while True:
             try:
-                return self._once(body, completions)
+                return self._once(step, completions)
             except (
                 httpx.HTTPError,
                 OSError,
@@ -80,9 +81,21 @@ class RewardClient:
                 time.sleep(pause * random.uniform(0.5, 1))
                 pause = min(5.0, pause * 2)
 
-    def _once(self, body: dict[str, object], completions: list[Completion]) -> list[Judgement]:
+    def _once(self, step: int, completions: list[Completion]) -> list[Judgement]:
+        """Asks every process of the service for its share: the same sample always goes to the same one, which remembers its verdicts."""
         endpoint = json.loads(self._source.endpoint_file.read_text())
-        response = self._http.post(f"{endpoint['url']}/v1/judge", json=body, headers={"Authorization": f"Bearer {endpoint['token']}"})
+        urls: list[str] = endpoint.get("urls") or [endpoint["url"]]
+        shares: dict[str, list[Completion]] = {}
+        for completion in completions:
+            shares.setdefault(urls[zlib.crc32(completion.sample_id.encode()) % len(urls)], []).append(completion)
+        with ThreadPoolExecutor(max_workers=len(shares)) as pool:
+            answers = list(pool.map(lambda url: self._ask(url, endpoint["token"], step, shares[url]), shares))
+        by_place = {(j.sample_id, j.rollout): j for answer in answers for j in answer}
+        return [by_place[(c.sample_id, c.rollout)] for c in completions]
+
+    def _ask(self, url: str, token: str, step: int, completions: list[Completion]) -> list[Judgement]:
+        body = {"role": self._role, "step": step, "completions": [vars(c) for c in completions]}
+        response = self._http.post(f"{url}/v1/judge", json=body, headers={"Authorization": f"Bearer {token}"})
         if 400 <= response.status_code < 500 and response.status_code not in RETRIED_CLIENT_ERRORS:
             raise EngineError("RewardRefused", f"the reward service refused: {response.text[:300]}")
         if response.status_code != 200:

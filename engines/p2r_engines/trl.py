@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checkpoints
-from .contract import EngineError, Exit, FencedError, Job, Lease, load_job, write_json
-from .records import MetricsWriter, mean_metrics, write_rollouts
+from .contract import Dapo, EngineError, Exit, Job, Lease
+from .dapo import overlong_penalty
+from .engine_main import main
+from .records import MetricsWriter, grpo_advantages, mean_metrics, write_rollouts
 from .rewards import Completion, Judgement, RewardClient
 
 if TYPE_CHECKING:
@@ -22,30 +22,22 @@ if TYPE_CHECKING:
 
     from .packed_trainer import PackedGRPOTrainer
 
-# Files that say how images and text become tokens. TRL re-saves them in another layout; the checkpoint keeps the original bytes, so
-# that every server sees the same pixel budget and template.
-PROCESSOR_FILES = (
-    "chat_template.jinja",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "video_preprocessor_config.json",
-)
-
 
 class Judge:
-    """TRL's reward function: asks the reward service and keeps what it said for the step's records."""
+    """TRL's reward function: asks the reward service, applies the algorithm's shaping, and keeps both for the step's records."""
 
     __name__ = "p2r"
 
-    def __init__(self, client: RewardClient) -> None:
+    def __init__(self, client: RewardClient, job: Job) -> None:
         self._client = client
+        self._job = job
         self.completions: list[Completion] = []
         self.judgements: list[Judgement] = []
         self.seconds = 0.0
 
-    def __call__(self, completions: list[Any], sample_id: list[str], trainer_state: Any, **_: Any) -> list[float]:
+    def __call__(
+        self, completions: list[Any], sample_id: list[str], completion_ids: list[list[int]], trainer_state: Any, **_: Any
+    ) -> list[float]:
         started = time.perf_counter()
         seen: dict[str, int] = {}
         asked = []
@@ -54,8 +46,18 @@ class Judge:
             seen[sample] = rollout + 1
             asked.append(Completion(sample, rollout, completion[0]["content"]))
         judgements = self._client.judge(trainer_state.global_step + 1, asked)
+        algorithm = self._job.algorithm
+        if isinstance(algorithm, Dapo):
+            longest = self._job.hyperparameters.max_response_length
+            penalties = [overlong_penalty(algorithm, len(ids), longest) for ids in completion_ids]
+            judgements = [
+                judgement.model_copy(
+                    update={"reward": judgement.reward - penalty, "metrics": {**judgement.metrics, "overlong_penalty": penalty}}
+                )
+                for judgement, penalty in zip(judgements, penalties, strict=True)
+            ]
         self.completions, self.judgements = asked, judgements
-        self.seconds = time.perf_counter() - started
+        self.seconds += time.perf_counter() - started
         return [judgement.reward for judgement in judgements]
 
 
@@ -83,6 +85,7 @@ def _build_trainer(job: Job, judge: Judge) -> PackedGRPOTrainer:
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl import GRPOConfig
 
+    from .dapo_trainer import DapoTrainer
     from .packed_trainer import PackedGRPOTrainer
 
     torch.set_num_threads(job.threads)
@@ -113,6 +116,7 @@ def _build_trainer(job: Job, judge: Judge) -> PackedGRPOTrainer:
         max_grad_norm=h.grad_clip,
         beta=h.kl_loss_coef,
         epsilon=h.clip_ratio,
+        epsilon_high=job.algorithm.clip_ratio_high if isinstance(job.algorithm, Dapo) else h.clip_ratio,
         # TRL's default weights the KL term by the importance ratio; Equation 5 and veRL do not.
         use_bias_correction_kl=False,
         temperature=h.temperature,
@@ -129,13 +133,17 @@ def _build_trainer(job: Job, judge: Judge) -> PackedGRPOTrainer:
         dataloader_pin_memory=False,
         remove_unused_columns=False,
     )
-    trainer = PackedGRPOTrainer(
-        model=model,
-        reward_funcs=judge,
-        args=arguments,
-        train_dataset=_load_dataset(job),
-        processing_class=processor,
-    )
+    parts: dict[str, Any] = {
+        "model": model,
+        "reward_funcs": judge,
+        "args": arguments,
+        "train_dataset": _load_dataset(job),
+        "processing_class": processor,
+    }
+    if isinstance(job.algorithm, Dapo):
+        trainer: PackedGRPOTrainer = DapoTrainer(judge=judge, algorithm=job.algorithm, total_steps=h.total_steps, **parts)
+    else:
+        trainer = PackedGRPOTrainer(**parts)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
@@ -181,13 +189,20 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.started = time.perf_counter()
+            self.trainer.generate_seconds = judge.seconds = 0.0
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
             if "grad_norm" not in logs:
                 return
             step = state.global_step
             seconds = time.perf_counter() - self.started
-            write_rollouts(job.phase_dir, step, judge.completions, judge.judgements, _advantages(job, judge.judgements))
+            write_rollouts(
+                job.phase_dir,
+                step,
+                judge.completions,
+                judge.judgements,
+                grpo_advantages(judge.judgements, job.hyperparameters.rollout_n, 1e-4),
+            )
             metrics.write(
                 step,
                 {
@@ -205,6 +220,7 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
                     "clipped_completions": logs.get("completions/clipped_ratio"),
                     "zero_variance_groups": logs.get("frac_reward_zero_std"),
                     "step_seconds": seconds,
+                    **self.trainer.sampling,
                     "generate_seconds": self.trainer.generate_seconds,
                     "reward_seconds": judge.seconds,
                     "update_seconds": seconds - self.trainer.generate_seconds - judge.seconds,
@@ -225,18 +241,6 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
     return Recorder()
 
 
-def _advantages(job: Job, judgements: list[Judgement]) -> list[float]:
-    """Equation 4 of the paper with TRL's epsilon, for the records (TRL computes its own for the loss)."""
-    out: list[float] = []
-    n = job.hyperparameters.rollout_n
-    for start in range(0, len(judgements), n):
-        group = [j.reward for j in judgements[start : start + n]]
-        mean = sum(group) / len(group)
-        std = (sum((r - mean) ** 2 for r in group) / (len(group) - 1)) ** 0.5
-        out += [(r - mean) / (std + 1e-4) for r in group]
-    return out
-
-
 def _save(trainer: PackedGRPOTrainer, job: Job, directory: Path) -> None:
     """Fills a directory with weights and everything a bit-exact resume needs."""
     staging = Path(trainer.args.output_dir)
@@ -246,10 +250,7 @@ def _save(trainer: PackedGRPOTrainer, job: Job, directory: Path) -> None:
     for path in saved.iterdir():
         if path.name not in ("processor_config.json", "training_args.bin"):
             shutil.move(path, directory / path.name)
-    for name in PROCESSOR_FILES:
-        source = job.model / name
-        if source.exists():
-            shutil.copyfile(source, directory / name)
+    checkpoints.copy_processor_files(job.model, directory)
     shutil.rmtree(staging, ignore_errors=True)
 
 
@@ -273,7 +274,7 @@ def run(job: Job) -> Exit:
     if not (job.model / "config.json").is_file():
         raise EngineError("ModelUnloadable", f"{job.model} is not a model directory: config.json is missing.")
 
-    judge = Judge(RewardClient(job.reward, job.role))
+    judge = Judge(RewardClient(job.reward, job.role), job)
     trainer = _build_trainer(job, judge)
     if stop:
         return Exit.STOPPED
@@ -302,46 +303,5 @@ def _commit_after_each_save_point(trainer: PackedGRPOTrainer, recorder: Any, job
     trainer._maybe_log_save_evaluate = hooked
 
 
-def _error_type(error: BaseException) -> tuple[str, str]:
-    if isinstance(error, EngineError):
-        return error.kind, str(error)
-    if isinstance(error, OSError) and error.errno == 28:
-        return (
-            "DiskFull",
-            f"no space left on the disk while writing {error.filename}: free some and retry the phase.",
-        )
-    if "out of memory" in str(error).lower():
-        return (
-            "CudaOutOfMemory",
-            "the device ran out of memory: lower ppo_micro_batch_size or max_response_length.",
-        )
-    return "Unknown", f"{error.__class__.__name__}: {str(error)[:300]}"
-
-
-def main() -> None:
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    path = Path(sys.argv[1])
-    try:
-        job = load_job(path)
-    except EngineError as error:
-        write_json(path.with_name("error.json"), {"type": error.kind, "message": str(error), "detail": ""})
-        print(error, file=sys.stderr)
-        sys.exit(Exit.FAILED)
-    try:
-        code = run(job)
-    except FencedError as error:
-        print(error, file=sys.stderr)
-        code = Exit.FENCED
-    except BaseException as error:
-        kind, message = _error_type(error)
-        detail = "".join(traceback.format_exception(error))[-8000:]
-        print(detail, file=sys.stderr)
-        write_json(job.attempt_dir / "error.json", {"type": kind, "message": message, "detail": detail})
-        code = Exit.FAILED
-    sys.stderr.flush()
-    os._exit(code)
-
-
 if __name__ == "__main__":
-    main()
+    main(run)

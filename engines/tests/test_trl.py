@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from p2r_engines import checkpoints
 from p2r_engines.contract import Exit, load_job
@@ -49,7 +50,7 @@ class Rewards(BaseHTTPRequestHandler):
                 "boxes": [[0, 0, 1, 1]],
                 "reasoner_text": None,
                 "extracted_answer": "A",
-                "correct": True,
+                "correct": hashlib.md5(c["text"].encode()).digest()[0] % 2 == 1,
             }
             for c in body["completions"]
         ]
@@ -81,7 +82,7 @@ def reward_url() -> Iterator[str]:
     server.shutdown()
 
 
-def prepare(phase: Path, scenes: Path, reward_url: str) -> None:
+def prepare(phase: Path, scenes: Path, reward_url: str, algorithm: dict[str, object] | None = None, steps: int = 4) -> None:
     """A phase directory with dataset, reward endpoint and the jobs of two attempts."""
     rows = [json.loads(line) for line in (scenes / "rows.jsonl").read_text().splitlines()]
     phase.mkdir()
@@ -99,7 +100,7 @@ def prepare(phase: Path, scenes: Path, reward_url: str) -> None:
         job = {
             "job_id": f"test/{attempt}",
             "role": "perceiver",
-            "algorithm": "grpo",
+            "algorithm": algorithm or {"name": "grpo"},
             "model": str(MODEL),
             "dataset": str(phase / "train.parquet"),
             "phase_dir": str(phase),
@@ -126,7 +127,7 @@ def prepare(phase: Path, scenes: Path, reward_url: str) -> None:
                 "temperature": 1,
                 "max_prompt_length": 512,
                 "max_response_length": 16,
-                "total_steps": 4,
+                "total_steps": steps,
                 "save_freq": 1,
             },
         }
@@ -180,6 +181,48 @@ def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path, scenes: Path, r
     assert rollouts.num_rows == 4
     again = take(straight, 2)
     assert again.wait() == Exit.DONE
+
+
+def test_a_resumed_phase_takes_the_settings_of_its_job(tmp_path: Path, scenes: Path, reward_url: str) -> None:
+    phase = tmp_path / "phase"
+    prepare(phase, scenes, reward_url)
+    for attempt, change in ((1, {"total_steps": 1}), (2, {"total_steps": 2, "lr": 3e-6, "weight_decay": 0.1})):
+        path = phase / "attempts" / str(attempt) / "job.json"
+        job = json.loads(path.read_text())
+        job["hyperparameters"] |= change
+        path.write_text(json.dumps(job))
+        assert take(phase, attempt).wait() == Exit.DONE
+    (row,) = [json.loads(line) for line in (phase / "attempts/2/metrics.jsonl").read_text().splitlines()]
+    assert (row["step"], row["lr"]) == (2, 3e-6)
+    saved = torch.load(checkpoints.checkpoint_dir(phase, 2) / "optimizer.pt", weights_only=True)
+    assert {group["weight_decay"] for group in saved["param_groups"]} == {0.1, 0.0}
+
+
+def test_dapo_fills_its_batch_and_resumes_to_the_same_bytes(tmp_path: Path, scenes: Path, reward_url: str) -> None:
+    dapo = {"name": "dapo", "clip_ratio_high": 0.28, "max_generation_batches": 4, "overlong_buffer": 8, "overlong_penalty": 1.0}
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    prepare(straight, scenes, reward_url, dapo, steps=2)
+    prepare(broken, scenes, reward_url, dapo, steps=2)
+    assert take(straight, 1).wait() == Exit.DONE
+    rows = [json.loads(line) for line in (straight / "attempts/1/metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert any(row["sampled_groups"] > 2 for row in rows)
+    for row in rows:
+        rollouts = pq.read_table(straight / "rollouts" / f"step-{row['step']:06d}.parquet").to_pydict()
+        right = [rollouts["correct"][:2], rollouts["correct"][2:]]
+        assert row["informative_groups"] == sum(len(set(group)) == 2 for group in right)
+        assert row["sampled_groups"] == 8 or row["informative_groups"] == 2
+        costs = [correct - reward for correct, reward in zip(rollouts["correct"], rollouts["reward"], strict=True)]
+        assert all(0 <= cost <= 1 for cost in costs)
+        assert row["overlong_penalty"] == pytest.approx(sum(costs) / 4)
+        assert row["overlong_penalty"] > 0.5  # nearly every completion runs to its limit of 16 tokens
+
+    first = take(broken, 1)
+    wait_for(broken, 1)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert take(broken, 2).wait() == Exit.DONE
+    assert weights(broken, 2) == weights(straight, 2)
 
 
 def test_sigterm_commits_and_a_lost_lease_fences(tmp_path: Path, scenes: Path, reward_url: str) -> None:

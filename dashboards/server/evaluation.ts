@@ -1,0 +1,167 @@
+/** The evaluation page: every strategy of every checkpoint, two of them side by side, one sample over all of them. */
+import { z } from 'zod';
+import { clusterBootstrap } from '../../benchmarks/statistics/bootstrap.ts';
+import { agreement, mcnemarExact } from '../../benchmarks/statistics/paired.ts';
+import { wilsonInterval } from '../../method/intervals.ts';
+import { evaluationFiles, Prediction } from '../../store/evaluations.ts';
+import type { ExperimentEvent } from '../../store/experiments.ts';
+import type { Store } from '../../store/layout.ts';
+import type {
+  Attribution,
+  BoxView,
+  EvaluationPage,
+  EvaluationRow,
+  PairedView,
+  SampleHistory,
+} from './api.ts';
+import { cropRegions } from './rollouts.ts';
+import type { Samples } from './samples.ts';
+import { JsonLinesTail } from './tail.ts';
+import { type ExperimentReading, experimentDetail } from './view.ts';
+
+/** An evaluation may have image rules of its own. */
+const EvaluationRules = z.looseObject({ image_rules: z.string().optional() });
+
+/** One column of answers: an evaluation's id and one of its strategies. */
+export type AnswerColumn = { evaluation: string; strategy: string };
+
+/** The predictions of one home. */
+export type Predictions = ReturnType<typeof openPredictions>;
+
+/** Opens a home's predictions; each file is read when it is first asked for. */
+export function openPredictions(store: Store, samples: Samples) {
+  const tails = new Map<string, JsonLinesTail<Prediction>>();
+
+  /** The newest prediction of each sample and strategy: an evaluation that was interrupted may hold one twice. */
+  async function predictions(key: string): Promise<Prediction[]> {
+    const tail = tails.get(key) ?? new JsonLinesTail(evaluationFiles(store, key).predictions, Prediction);
+    tails.set(key, tail);
+    await tail.update();
+    return [...new Map(tail.rows.map((row) => [`${row.strategy} ${row.sample_id}`, row])).values()];
+  }
+
+  async function column(
+    reading: ExperimentReading,
+    wanted: AnswerColumn,
+  ): Promise<Map<string, Prediction> | null> {
+    const evaluation = reading.record.evaluations.find(({ id }) => id === wanted.evaluation);
+    if (evaluation === undefined) return null;
+    const rows = (await predictions(evaluation.key)).filter(({ strategy }) => strategy === wanted.strategy);
+    return new Map(rows.map((row) => [row.sample_id, row]));
+  }
+
+  return {
+    /** The tables: scores, where the errors come from, how fast it went. */
+    async page(reading: ExperimentReading): Promise<EvaluationPage> {
+      const detail = experimentDetail(reading);
+      const rows: EvaluationRow[] = [];
+      for (const evaluation of detail.evaluations) {
+        const found = await predictions(evaluation.key);
+        const answered = evaluation.strategies.reduce((sum, { count }) => sum + count, 0);
+        const seconds = secondsOf(reading.events, evaluation.id);
+        for (const score of evaluation.strategies) {
+          const byKind = reading.scores.get(evaluation.key)?.strategies[score.strategy]?.by_kind ?? {};
+          rows.push({
+            ...score,
+            evaluation: evaluation.id,
+            checkpoint: evaluation.checkpoint,
+            at: evaluation.at,
+            by_kind: Object.fromEntries(
+              Object.entries(byKind).map(([kind, { accuracy, count }]) => [
+                kind,
+                { accuracy, count, interval: wilsonInterval(Math.round(accuracy * count), count) },
+              ]),
+            ),
+            attribution: attribution(found.filter(({ strategy }) => strategy === score.strategy)),
+            samples_per_second: seconds === null ? null : answered / seconds,
+          });
+        }
+      }
+      return { rows, problems: reading.problems };
+    },
+
+    /** Two columns on the samples that both answered; null when a column does not exist or they share no sample. */
+    async pair(reading: ExperimentReading, a: AnswerColumn, b: AnswerColumn): Promise<PairedView | null> {
+      const [left, right] = [await column(reading, a), await column(reading, b)];
+      return left === null || right === null ? null : paired(left, right);
+    },
+
+    /** One sample's answers, in the order of the checkpoints. */
+    async history(reading: ExperimentReading, sampleId: string): Promise<SampleHistory> {
+      const history: SampleHistory = { sample: await samples.find(sampleId, null), predictions: [] };
+      const { config } = reading.record;
+      const imageRules = EvaluationRules.safeParse(config.evaluation).data?.image_rules ?? config.image_rules;
+      for (const evaluation of experimentDetail(reading).evaluations) {
+        for (const row of await predictions(evaluation.key)) {
+          if (row.sample_id !== sampleId) continue;
+          const boxes = row.boxes as BoxView[];
+          history.predictions.push({
+            evaluation: evaluation.id,
+            checkpoint: evaluation.checkpoint,
+            at: evaluation.at,
+            strategy: row.strategy,
+            sample_id: row.sample_id,
+            kind: row.kind,
+            perceiver_text: row.perceiver_text,
+            text: row.text,
+            extracted_answer: row.extracted_answer,
+            correct: row.correct,
+            boxes,
+            crops: cropRegions(boxes, history.sample, imageRules),
+            hit_rate: row.metrics.hit_rate ?? null,
+            iou: row.metrics.iou ?? null,
+          });
+        }
+      }
+      return history;
+    },
+  };
+}
+
+/** How often every true box was hit, and the answer right, together; null when no answer has boxes to hit. */
+export function attribution(predictions: Prediction[]): Attribution | null {
+  const counts: Attribution = { hit_right: 0, hit_wrong: 0, miss_right: 0, miss_wrong: 0 };
+  for (const { metrics, correct } of predictions) {
+    const rate = metrics.hit_rate;
+    if (rate === undefined || rate === null) continue;
+    counts[`${rate >= 1 ? 'hit' : 'miss'}_${correct ? 'right' : 'wrong'}`]++;
+  }
+  return Object.values(counts).some((count) => count > 0) ? counts : null;
+}
+
+/** Compares two columns of answers on the samples that both have, taken as independent; null when there is none. */
+export function paired(
+  a: ReadonlyMap<string, { correct: boolean; kind: string }>,
+  b: ReadonlyMap<string, { correct: boolean; kind: string }>,
+): PairedView | null {
+  const pairs = [...a].flatMap(([id, left]) => {
+    const right = b.get(id);
+    return right === undefined ? [] : [{ id, kind: left.kind, a: left.correct, b: right.correct }];
+  });
+  if (pairs.length === 0) return null;
+  const { both, onlyA, onlyB, neither } = agreement(pairs);
+  return {
+    count: pairs.length,
+    both_right: both,
+    only_a: onlyA,
+    only_b: onlyB,
+    both_wrong: neither,
+    difference: (onlyB - onlyA) / pairs.length,
+    interval: clusterBootstrap(
+      pairs.map((pair) => ({ cluster: pair.id, value: Number(pair.b) - Number(pair.a) })),
+    ),
+    p_value: mcnemarExact(onlyA, onlyB),
+    changed: pairs
+      .filter((pair) => pair.a !== pair.b)
+      .map(({ id, kind, a: left }) => ({ sample_id: id, kind, better: left ? 'a' : 'b' })),
+  };
+}
+
+/** Seconds between an evaluation's last start and its end, null where it was not computed or has not ended. */
+function secondsOf(events: ExperimentEvent[], id: string): number | null {
+  const end = events.findLast((event) => event.phase === id && event.type === 'evaluation-completed');
+  const start = events.findLast((event) => event.phase === id && event.type === 'evaluation-started');
+  if (end === undefined || start === undefined) return null;
+  const seconds = (Date.parse(end.time) - Date.parse(start.time)) / 1000;
+  return seconds > 0 ? seconds : null;
+}

@@ -1,0 +1,253 @@
+/** The paper's figures from runs: what each shows, as numbers, without a DOM. */
+import { wilsonInterval } from '../../method/intervals.ts';
+import type { Prediction } from '../../store/evaluations.ts';
+import type { ExperimentEvent } from '../../store/experiments.ts';
+import { COLOURS, type Figure, ROLE_COLOURS } from './figure.ts';
+import { accuracyByIteration, boxTrend, fittedLine, mean, type Run } from './runs.ts';
+
+const bandsOf = (run: Run): NonNullable<Figure['bands']> =>
+  run.phases.map(({ from, to, role, iteration }) => ({
+    from: from + 0.5,
+    to: to + 0.5,
+    text: `${role} ${iteration}`,
+    colour: ROLE_COLOURS[role] ?? '#555555',
+  }));
+
+/** A training metric over the steps of all phases. */
+export function metricFigure(run: Run, metric: string, title: string, unit: string): Figure {
+  return {
+    title,
+    x: 'training step',
+    y: unit,
+    bands: bandsOf(run),
+    series: run.phases.map(({ role, from, rows }) => ({
+      name: role,
+      colour: ROLE_COLOURS[role] ?? '#555555',
+      x: rows.map(({ step }) => from + step),
+      y: rows.map((row) => row[metric] ?? null),
+      mode: 'lines+markers' as const,
+    })),
+  };
+}
+
+/** Held-out scores over training: accuracy with intervals, hit rate and IoU at every evaluated checkpoint (Figures 6 and 9). */
+export function heldOutFigure(run: Run, strategy = 'p2r'): Figure {
+  const points = run.evaluations.flatMap(({ at, strategies }) => {
+    const score = strategies[strategy];
+    return score === undefined ? [] : [{ at, score }];
+  });
+  const x = points.map(({ at }) => at);
+  return {
+    title: 'Held-out scores over training',
+    x: 'training step',
+    y: 'share',
+    percent: true,
+    bands: bandsOf(run),
+    series: [
+      {
+        name: 'accuracy, 95 % interval',
+        x,
+        y: points.map(({ score }) => score.accuracy),
+        low: points.map(({ score }) => score.interval[0]),
+        high: points.map(({ score }) => score.interval[1]),
+        mode: 'lines+markers',
+      },
+      { name: 'hit rate', x, y: points.map(({ score }) => score.hit_rate), mode: 'lines+markers' },
+      { name: 'mean IoU', x, y: points.map(({ score }) => score.iou), mode: 'lines+markers', dash: true },
+    ],
+  };
+}
+
+/** Accuracy by kind of question over the checkpoints (Figure 9's several benchmarks, here kinds of one). */
+export function kindsFigure(run: Run, strategy = 'p2r'): Figure {
+  const points = run.evaluations.filter(({ strategies }) => strategies[strategy] !== undefined);
+  const kinds = [
+    ...new Set(points.flatMap(({ strategies }) => Object.keys(strategies[strategy]?.by_kind ?? {}))),
+  ];
+  return {
+    title: 'Accuracy by kind of question',
+    x: 'training step',
+    y: 'accuracy',
+    percent: true,
+    bands: bandsOf(run),
+    series: kinds.map((kind) => ({
+      name: kind,
+      x: points.map(({ at }) => at),
+      y: points.map(({ strategies }) => strategies[strategy]?.by_kind[kind]?.accuracy ?? null),
+      mode: 'lines+markers' as const,
+    })),
+  };
+}
+
+/** A named group of runs of one condition, one a seed. */
+export type Condition = { name: string; strategy: string; runs: Run[] };
+
+/** Accuracy against iterations with fitted lines; slopes in points an iteration (Figure 8). */
+export function iterationsFigure(conditions: Condition[]): {
+  figure: Figure;
+  slopes: Record<string, string | number>[];
+} {
+  const slopes: Record<string, string | number>[] = [];
+  const series: Figure['series'] = [];
+  for (const [index, { name, strategy, runs }] of conditions.entries()) {
+    const colour = COLOURS[index % COLOURS.length] ?? '#555555';
+    const points = runs.flatMap((run) => accuracyByIteration(run, strategy));
+    const iterations = [...new Set(points.map(({ x }) => x))].sort((a, b) => a - b);
+    if (iterations.length < 2) continue;
+    const { slope, intercept } = fittedLine(points);
+    slopes.push({
+      condition: name,
+      seeds: runs.length,
+      'points an iteration': Number((slope * 100).toFixed(2)),
+    });
+    const means = iterations.map((iteration) => points.filter(({ x }) => x === iteration).map(({ y }) => y));
+    series.push(
+      {
+        name: `${name}, mean of ${runs.length}`,
+        x: iterations,
+        y: means.map((values) => mean(values)),
+        low: means.map((values) => Math.min(...values)),
+        high: means.map((values) => Math.max(...values)),
+        mode: 'markers',
+        colour,
+      },
+      {
+        name: `${name}, fitted`,
+        colour,
+        x: iterations,
+        y: iterations.map((x) => intercept + slope * x),
+        mode: 'lines',
+        dash: true,
+      },
+    );
+  }
+  return {
+    slopes,
+    figure: {
+      title: 'Accuracy over iterations',
+      x: 'iteration',
+      y: 'accuracy',
+      percent: true,
+      ticks: [...new Set(series.flatMap(({ x }) => x))].map((at) => ({ at, text: String(at) })),
+      series,
+    },
+  };
+}
+
+/** Answers of one strategy at one checkpoint, over all runs; an evaluation that runs share counts once. */
+export function pooled(
+  runs: readonly Run[],
+  checkpoint: string,
+  strategy = 'p2r',
+): { correct: number; count: number } {
+  const evaluations = new Map(
+    runs.flatMap((run) =>
+      run.evaluations.filter((one) => one.checkpoint === checkpoint).map((one) => [one.key, one] as const),
+    ),
+  );
+  const scores = [...evaluations.values()].flatMap(({ strategies }) => strategies[strategy] ?? []);
+  return {
+    correct: scores.reduce((sum, score) => sum + score.correct, 0),
+    count: scores.reduce((sum, score) => sum + score.count, 0),
+  };
+}
+
+/** Accuracy of named columns side by side, with intervals (Figures 4, 5 and 12). */
+export function columnsFigure(
+  title: string,
+  columns: { name: string; correct: number; count: number }[],
+): Figure {
+  const intervals = columns.map(({ correct, count }) => wilsonInterval(correct, count));
+  return {
+    title,
+    x: '',
+    y: 'accuracy',
+    percent: true,
+    ticks: columns.map(({ name }, at) => ({ at, text: name })),
+    series: [
+      {
+        name: 'accuracy, 95 % interval',
+        x: columns.map((_, at) => at),
+        y: columns.map(({ correct, count }) => correct / count),
+        low: intervals.map(([low]) => low),
+        high: intervals.map(([, high]) => high),
+        mode: 'markers',
+      },
+    ],
+  };
+}
+
+/** Accuracy against the number of boxes in an answer: do more boxes help? */
+export function boxesFigure(predictions: Prediction[]): Figure {
+  const groups = Map.groupBy(
+    predictions.filter(({ strategy }) => strategy === 'p2r'),
+    ({ boxes }) => Math.min(4, boxes.length),
+  );
+  const counts = [...groups.keys()].sort((a, b) => a - b);
+  return {
+    ...columnsFigure(
+      'Accuracy by number of predicted boxes',
+      counts.map((count) => {
+        const rows = groups.get(count) ?? [];
+        return {
+          name: `${count === 4 ? '4 or more' : count} (n = ${rows.length})`,
+          correct: rows.filter(({ correct }) => correct).length,
+          count: rows.length,
+        };
+      }),
+    ),
+    x: 'predicted boxes',
+  };
+}
+
+/** Box counts and sizes at the beginning and the end of each phase: a collapse would show as boxes that grow or multiply. */
+export function boxTrends(run: Run): Record<string, string | number | null>[] {
+  const round = (value: number | null) => (value === null ? null : Number(value.toFixed(2)));
+  return run.phases.map((phase) => {
+    const { count, size } = boxTrend(phase);
+    return {
+      run: run.record.experiment,
+      phase: phase.id,
+      'boxes, first fifth': round(count[0]),
+      'boxes, last fifth': round(count[1]),
+      'size, first fifth (px)': round(size[0]),
+      'size, last fifth (px)': round(size[1]),
+    };
+  });
+}
+
+/** Answers a second of each evaluation, all its strategies together, from the times of its events (Figure 11's x axis). */
+export function throughput(
+  run: Run,
+  events: readonly ExperimentEvent[],
+): { checkpoint: string; strategy: string; accuracy: number; 'answers a second': number }[] {
+  return run.evaluations.flatMap(({ key, checkpoint, strategies }) => {
+    const end = events.findLast((event) => event.key === key && event.type === 'evaluation-completed');
+    const start = events.findLast((event) => event.key === key && event.type === 'evaluation-started');
+    if (start === undefined || end === undefined) return [];
+    const seconds = (Date.parse(end.time) - Date.parse(start.time)) / 1000;
+    const answers = Object.values(strategies).reduce((sum, { count }) => sum + count, 0);
+    return Object.entries(strategies).map(([strategy, { accuracy }]) => ({
+      checkpoint,
+      strategy,
+      accuracy,
+      'answers a second': answers / seconds,
+    }));
+  });
+}
+
+/** Accuracy against answers a second, one point a checkpoint and strategy (Figure 11). */
+export function throughputFigure(rows: ReturnType<typeof throughput>): Figure {
+  return {
+    title: 'Accuracy against throughput',
+    x: 'answers a second',
+    y: 'accuracy',
+    percent: true,
+    series: rows.map((row) => ({
+      name: `${row.checkpoint} ${row.strategy}`,
+      x: [row['answers a second']],
+      y: [row.accuracy],
+      mode: 'markers',
+    })),
+  };
+}

@@ -1,0 +1,140 @@
+/** Where a run stands, read from the run directory alone. */
+import { committedSteps } from './checkpoints.ts';
+import { readScores } from './evaluations.ts';
+import { type ExperimentEvent, type ExperimentRecord, readEvents } from './experiments.ts';
+import type { Store } from './layout.ts';
+import { type AttemptMetricRow, readPhaseMetrics } from './metrics.ts';
+
+/** State of one phase or evaluation of an experiment; a "waiting" phase wants a decision, a "pending" one has not begun. */
+export type StepProgress = {
+  id: string;
+  key: string;
+  kind: 'phase' | 'evaluation';
+  state: 'pending' | 'running' | 'waiting' | 'completed' | 'reused' | 'skipped' | 'failed';
+  step: number;
+  total_steps: number;
+  committed: number;
+  latest: AttemptMetricRow | null;
+  message: string | null;
+};
+
+/** State of an experiment. */
+export type Progress = {
+  experiment: string;
+  state: 'pending' | 'running' | 'waiting' | 'paused' | 'completed' | 'failed' | 'cancelled';
+  message: string | null;
+  steps: StepProgress[];
+  seconds_left: number | null;
+};
+
+/** Rough seconds of an evaluation or of a server's start, until the run itself has shown better. */
+const OVERHEAD_SECONDS = 40;
+
+/** Reads an experiment's progress since its last start. */
+export async function readProgress(store: Store, record: ExperimentRecord): Promise<Progress> {
+  const all = await readEvents(store, record.experiment);
+  const begin = all.findLastIndex((event) => event.type === 'experiment-started');
+  const events = begin < 0 ? [] : all.slice(begin);
+  const last = (id: string) => events.findLast((event) => event.phase === id);
+  const order: StepProgress[] = [];
+  for (const evaluation of record.evaluations.filter((item) => item.after === null))
+    order.push(await evaluationProgress(store, evaluation, last(evaluation.id)));
+  for (const phase of record.phases) {
+    const rows = await readPhaseMetrics(store, phase.key);
+    order.push({
+      id: phase.id,
+      key: phase.key,
+      kind: 'phase',
+      state: stateOf(last(phase.id)),
+      step: rows.at(-1)?.step ?? 0,
+      total_steps: phase.total_steps,
+      committed: (await committedSteps(store, phase.key)).at(-1) ?? 0,
+      latest: rows.at(-1) ?? null,
+      message: messageOf(last(phase.id)),
+    });
+    for (const evaluation of record.evaluations.filter((item) => item.after === phase.id))
+      order.push(await evaluationProgress(store, evaluation, last(evaluation.id)));
+  }
+  const end = events.findLast((event) => event.phase === null && event.type !== 'experiment-stopped-early');
+  const gate = order.find((step) => step.state === 'waiting');
+  const own = end === undefined ? 'pending' : (EXPERIMENT_STATES[end.type] ?? 'running');
+  const state = own === 'running' && gate !== undefined ? 'waiting' : own;
+  return {
+    experiment: record.experiment,
+    state,
+    message: messageOf(end) ?? gate?.message ?? null,
+    steps: order,
+    seconds_left: timeLeft(order),
+  };
+}
+
+async function evaluationProgress(
+  store: Store,
+  evaluation: { id: string; key: string },
+  event: ExperimentEvent | undefined,
+): Promise<StepProgress> {
+  const done = (await readScores(store, evaluation.key).catch(() => null)) !== null;
+  return {
+    id: evaluation.id,
+    key: evaluation.key,
+    kind: 'evaluation',
+    state: stateOf(event),
+    step: done ? 1 : 0,
+    total_steps: 1,
+    committed: done ? 1 : 0,
+    latest: null,
+    message: messageOf(event),
+  };
+}
+
+/** State of an experiment by the newest event about the whole of it; every other such event means that it runs. */
+export const EXPERIMENT_STATES: Partial<Record<ExperimentEvent['type'], Progress['state']>> = {
+  'experiment-completed': 'completed',
+  'experiment-failed': 'failed',
+  'experiment-cancelled': 'cancelled',
+  'experiment-paused': 'paused',
+};
+
+/** State of a phase or an evaluation by its newest event since the experiment's last start. */
+export function stateOf(event: ExperimentEvent | undefined): StepProgress['state'] {
+  switch (event?.type.split('-')[1]) {
+    case 'started':
+    case 'retried':
+    case 'damaged':
+      return 'running';
+    case 'waiting':
+      return 'waiting';
+    case 'completed':
+      return 'completed';
+    case 'reused':
+      return 'reused';
+    case 'skipped':
+      return 'skipped';
+    case 'failed':
+      return 'failed';
+    default:
+      return 'pending';
+  }
+}
+
+/** The reason that an event gives, if it gives one. */
+export function messageOf(event: ExperimentEvent | undefined): string | null {
+  const message = event?.detail.message;
+  return typeof message === 'string' ? message : null;
+}
+
+function timeLeft(steps: StepProgress[]): number | null {
+  const seen = steps.flatMap((step) => step.latest?.step_seconds ?? []);
+  if (seen.length === 0) return null;
+  const perStep = seen.reduce((sum, value) => sum + value, 0) / seen.length;
+  return steps
+    .filter((step) => step.state === 'pending' || step.state === 'running')
+    .reduce(
+      (sum, step) =>
+        sum +
+        (step.kind === 'phase'
+          ? (step.total_steps - step.step) * perStep + OVERHEAD_SECONDS
+          : OVERHEAD_SECONDS),
+      0,
+    );
+}

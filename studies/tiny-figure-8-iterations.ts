@@ -1,0 +1,17 @@
+/** Figure 8 on needle scenes: 15 steps an iteration on either side. */
+import { defineStudy } from './study.ts';
+import quickstart from './tiny-quickstart.ts';
+
+export default defineStudy({
+  ...quickstart,
+  name: 'tiny-figure-8-iterations',
+  title: 'Three iterations against text-only GRPO',
+  iterations: 3,
+  perceiver: { ...quickstart.perceiver, total_steps: 10 },
+  reasoner: { ...quickstart.reasoner, total_steps: 5 },
+  direct: { ...quickstart.reasoner, total_steps: 15 },
+  cases: {
+    'pra-grpo': { 'evaluation.strategies': ['p2r'] },
+    'text-only': { schedule: ['direct'], 'evaluation.strategies': ['direct'] },
+  },
+});
