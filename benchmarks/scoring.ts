@@ -40,13 +40,16 @@ export type ScoredRow = {
   cost: Cost;
 };
 
-/** A share with its uncertainty. `interval` is Wilson's where every question is a cluster of its own, else a cluster bootstrap. */
+/**
+ * A share with its uncertainty. `interval` is Wilson's where every question is a cluster of its own, else a cluster bootstrap; where all
+ * or none are right a bootstrap knows no spread, and the interval is Wilson's over clusters.
+ */
 export type Share = {
   correct: number;
   count: number;
   accuracy: number;
   interval: [number, number];
-  method: 'wilson' | 'cluster bootstrap';
+  method: 'wilson' | 'cluster bootstrap' | 'wilson of clusters';
 };
 
 /** One strategy over one benchmark. */
@@ -140,15 +143,19 @@ export function scoreRow(
 export function shareOf(rows: readonly { cluster: string; correct: boolean }[]): Share {
   const correct = rows.filter((row) => row.correct).length;
   const clusters = new Set(rows.map(({ cluster }) => cluster)).size;
-  const independent = clusters === rows.length;
+  const share = { correct, count: rows.length, accuracy: correct / rows.length };
+  if (clusters === rows.length)
+    return { ...share, interval: wilsonInterval(correct, rows.length), method: 'wilson' };
+  if (correct === 0 || correct === rows.length)
+    return {
+      ...share,
+      interval: wilsonInterval(correct === 0 ? 0 : clusters, clusters),
+      method: 'wilson of clusters',
+    };
   return {
-    correct,
-    count: rows.length,
-    accuracy: correct / rows.length,
-    interval: independent
-      ? wilsonInterval(correct, rows.length)
-      : clusterBootstrap(rows.map((row) => ({ cluster: row.cluster, value: row.correct ? 1 : 0 }))),
-    method: independent ? 'wilson' : 'cluster bootstrap',
+    ...share,
+    interval: clusterBootstrap(rows.map((row) => ({ cluster: row.cluster, value: row.correct ? 1 : 0 }))),
+    method: 'cluster bootstrap',
   };
 }
 

@@ -30,6 +30,8 @@ export type EvalOptions = {
   perceiverCheckpoint?: string;
   fingerprint?: string;
   perceiverFingerprint?: string;
+  label?: string;
+  perceiverLabel?: string;
   name?: string;
   promptSet?: string;
   imageRules?: string;
@@ -69,6 +71,8 @@ export function addEvalCommand(program: Command, store: Store): void {
     .option('--perceiver-checkpoint <dir>', 'another directory for the perceiver')
     .option('--fingerprint <text>', 'names the weights behind --model (default: its URL and name)')
     .option('--perceiver-fingerprint <text>', 'names the weights behind --perceiver-model')
+    .option('--label <text>', "what tables call the model (default: its name, or the directory's)")
+    .option('--perceiver-label <text>', 'what tables call another perceiver')
     .option('--name <name>', 'directory of the evaluation (default: from its contents)')
     .option('--prompt-set <name>', 'paper, authors, authors-evaluation or qwen')
     .option('--image-rules <name>', 'paper, paper-evaluation or tiny')

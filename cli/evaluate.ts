@@ -88,7 +88,7 @@ export async function readerTools(store: Store, reference: string): Promise<Read
 type Model = { endpoint: Endpoint; fingerprint: string; label: string; server?: ModelServer };
 
 async function modelOf(
-  options: { baseUrl?: string; model?: string; checkpoint?: string; fingerprint?: string },
+  options: { baseUrl?: string; model?: string; checkpoint?: string; fingerprint?: string; label?: string },
   token: string | undefined,
   threads: number,
 ): Promise<Model> {
@@ -97,7 +97,12 @@ async function modelOf(
     const fingerprint = await inspectModel(directory);
     await ensurePython(say);
     const server = await serveDirectory(directory, threads);
-    return { endpoint: server.endpoint, fingerprint, label: path.basename(directory), server };
+    return {
+      endpoint: server.endpoint,
+      fingerprint,
+      label: options.label ?? path.basename(directory),
+      server,
+    };
   }
   if (options.baseUrl === undefined || options.model === undefined)
     throw new UserError('Say who answers: --base-url and --model, or --checkpoint.');
@@ -107,7 +112,7 @@ async function modelOf(
   return {
     endpoint,
     fingerprint: options.fingerprint ?? canonicalJson(known),
-    label: endpoint.model,
+    label: options.label ?? endpoint.model,
   };
 }
 
@@ -180,7 +185,8 @@ export async function evaluate(store: Store, options: EvalOptions): Promise<void
     const benchmark = options.limit === undefined ? opened : firstOf(opened, options.limit);
     const reasoner = await modelOf(options, process.env.P2R_ENDPOINT_TOKEN, options.threads);
     models.push(reasoner);
-    const { perceiverBaseUrl, perceiverModel, perceiverCheckpoint, perceiverFingerprint } = options;
+    const { perceiverBaseUrl, perceiverModel, perceiverCheckpoint, perceiverFingerprint, perceiverLabel } =
+      options;
     const other =
       perceiverBaseUrl !== undefined || perceiverModel !== undefined || perceiverCheckpoint !== undefined;
     const perceiver = other
@@ -190,6 +196,7 @@ export async function evaluate(store: Store, options: EvalOptions): Promise<void
             baseUrl: perceiverBaseUrl ?? options.baseUrl ?? '',
             model: perceiverModel ?? options.model ?? '',
             ...(perceiverFingerprint === undefined ? {} : { fingerprint: perceiverFingerprint }),
+            ...(perceiverLabel === undefined ? {} : { label: perceiverLabel }),
           },
           process.env.P2R_PERCEIVER_TOKEN ?? process.env.P2R_ENDPOINT_TOKEN,
           options.threads,

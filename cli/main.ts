@@ -30,6 +30,7 @@ import { addGcCommand } from './gc-command.ts';
 import { addNotebookCommand } from './notebook.ts';
 import { ensurePython } from './python-environment.ts';
 import { progressLines, resultRows, resultTable } from './render.ts';
+import { addReportCommand } from './report-command.ts';
 import { down, runningServices, up } from './services/control.ts';
 import { dashboardAddress } from './services/dashboard-token.ts';
 import { addStudiesCommand } from './studies-command.ts';
@@ -275,6 +276,7 @@ program
 
 addEvalCommand(program, store);
 addDatasetsCommand(program, store);
+addReportCommand(program, store);
 
 try {
   await program.parseAsync();

@@ -25,6 +25,9 @@ const KEPT_FILE_BYTES = 48_000_000;
 /** Decoded pixels kept for images that several questions are about; an 8K image takes 100 MB. */
 const KEPT_PIXEL_BYTES = 112_000_000;
 
+/** Larger images are prepared one at a time: one of 8K takes 200 MB while it is resized. */
+const LARGE_PIXELS = 16_000_000;
+
 // Images are prepared side by side, one thread each: the same work with less memory than several threads on one image.
 sharp.concurrency(1);
 sharp.cache(false);
@@ -50,6 +53,7 @@ export class Images {
   readonly #decoded = new Map<string, Promise<DecodedImage>>();
   readonly #needed = new Map<string, number>();
   readonly #atOnce = pLimit(availableParallelism());
+  readonly #largeAtOnce = pLimit(1);
   #fileBytes = 0;
 
   /** One more question needs this image. */
@@ -117,13 +121,15 @@ export class Images {
     return { width, height };
   }
 
-  #prepare<T>(
+  async #prepare<T>(
     source: ImageSource,
     rules: ImageRules,
     work: (decoded: DecodedImage) => Promise<T>,
   ): Promise<T> {
-    return this.#atOnce(async () => {
-      const { key } = source;
+    const { key } = source;
+    const { width, height } = await readHeader(await this.file(source), rules);
+    const limit = width * height > LARGE_PIXELS ? this.#largeAtOnce : this.#atOnce;
+    return limit(async () => {
       const kept = this.#decoded.get(key);
       const decoding = kept ?? this.file(source).then((bytes) => decodeImage(bytes, rules));
       this.#decoded.delete(key);

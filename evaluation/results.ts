@@ -1,10 +1,11 @@
 /** Scores of an evaluation directory, and the files that hold them. */
 
 import { type ScoredRow, type ScoringRules, type StrategySummary, summarise } from '../benchmarks/scoring.ts';
+import { IMAGE_RULES } from '../method/images.ts';
 import { strategyNamed } from '../method/strategies/index.ts';
-import { CorruptFileError, writeFileAtomic, writeJson } from '../store/files.ts';
+import { CorruptFileError, readJson, writeFileAtomic, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
-import { type Manifest, predictionFiles, readEvaluation } from '../store/predictions.ts';
+import { Manifest, predictionFiles, readEvaluation } from '../store/predictions.ts';
 
 /** Everything that can be said of an evaluation without asking anything. */
 export type EvaluationResults = {
@@ -47,6 +48,18 @@ export async function scoreEvaluation(
     summaries: scored.map(({ summary }) => summary),
     rows: scored.flatMap(({ rows }) => rows),
   };
+}
+
+/** Full scoring rules for an evaluation: the image rules are those it was run with. */
+export async function rulesOf(
+  store: Store,
+  key: string,
+  rules: Pick<ScoringRules, 'extractor' | 'grounding'>,
+): Promise<ScoringRules> {
+  const manifest = await readJson(predictionFiles(store, key).manifest, Manifest);
+  const name = String(manifest?.settings.images ?? '').split(':')[0] ?? '';
+  const imageRules = Object.values(IMAGE_RULES).find((known) => known.name === name) ?? IMAGE_RULES.paper;
+  return { ...rules, imageRules };
 }
 
 /** Writes scored.jsonl (one line a prediction) and summary.json. */

@@ -25,6 +25,7 @@ import {
   noCost,
   PredictionRow,
   predictionFiles,
+  type RunRow,
 } from '../store/predictions.ts';
 import { Agenda } from './agenda.ts';
 import { type Endpoint, RequestFailed, send } from './endpoint.ts';
@@ -182,11 +183,29 @@ export class EvaluationRun {
         this.#work(),
       ]);
       if (this.#fatal !== undefined) throw this.#fatal;
+      await this.#recordRun();
       return { missing: this.#missing, notApplicable: this.#notApplicable, progress: this.progress };
     } finally {
       signal?.removeEventListener('abort', stop);
       await Promise.all([this.#calls.close(), this.#predictions.close(), this.#items.close()]);
     }
+  }
+
+  async #recordRun(): Promise<void> {
+    const { seconds, done, reused, missing, requests, failedRequests } = this.progress;
+    const row: RunRow = {
+      ended_at: new Date().toISOString(),
+      seconds,
+      done,
+      reused,
+      missing,
+      requests,
+      failed_requests: failedRequests,
+      concurrency: this.#slots.most,
+    };
+    const log = new AppendLog<RunRow>(predictionFiles(this.#options.store, this.#plan.key).runs);
+    await log.append(row);
+    await log.close();
   }
 
   #stop(reason: unknown): void {

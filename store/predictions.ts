@@ -99,6 +99,19 @@ export const Manifest = z.object({
 });
 export type Manifest = z.infer<typeof Manifest>;
 
+/** One line of runs.jsonl: what a run of the evaluation did. */
+export const RunRow = z.object({
+  ended_at: z.string(),
+  seconds: z.number(),
+  done: z.int(),
+  reused: z.int(),
+  missing: z.int(),
+  requests: z.int(),
+  failed_requests: z.int(),
+  concurrency: z.int(),
+});
+export type RunRow = z.infer<typeof RunRow>;
+
 /** Where the files of an evaluation lie. */
 export function predictionFiles(store: Store, key: string) {
   const directory = store.evaluation(key);
@@ -108,6 +121,7 @@ export function predictionFiles(store: Store, key: string) {
     manifest: path.join(directory, 'manifest.json'),
     calls: path.join(directory, 'calls.jsonl'),
     predictions: path.join(directory, 'predictions.jsonl'),
+    runs: path.join(directory, 'runs.jsonl'),
     scored: path.join(directory, 'scored.jsonl'),
     scores: path.join(directory, 'scores.json'),
     summary: path.join(directory, 'summary.json'),

@@ -5,16 +5,13 @@
  *
  * Runs `p2r eval` itself, with P2R on two-megapixel images, against the stand-in; exits 1 when a target is missed.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { copyFile, link, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { copyFile, link, mkdtemp, rm } from 'node:fs/promises';
 import os, { availableParallelism, cpus, loadavg } from 'node:os';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { z } from 'zod';
 import { writeScene } from '../method/scenes.ts';
+import { evaluate } from './harness.ts';
 
 const { values } = parseArgs({
   options: {
@@ -24,25 +21,15 @@ const { values } = parseArgs({
     latency: { type: 'string', default: '1000' },
   },
 });
-const ROOT = path.resolve(import.meta.dirname, '../..');
 const SIZE = { width: 1600, height: 1280 };
 const slots = Number(values.slots);
+const latency = Number(values.latency);
 
 let kept = true;
 const target = (text: string, met: boolean) => {
   kept &&= met;
   console.log(`  ${met ? 'met' : 'MISSED'}: ${text}`);
 };
-
-const Stats = z.object({
-  first_request: z.number(),
-  last_reply: z.number(),
-  requests: z.number(),
-  replies: z.number(),
-  faults: z.number(),
-  slot_milliseconds: z.number(),
-  bytes: z.number(),
-});
 
 /** Questions with an image each: a few pictures under many names. */
 async function writeQuestions(directory: string, count: number): Promise<void> {
@@ -77,59 +64,6 @@ async function writeQuestions(directory: string, count: number): Promise<void> {
   writeFileSync(path.join(directory, 'rows.jsonl'), `${rows.join('\n')}\n`);
 }
 
-async function standIn(faults: number): Promise<{ child: ChildProcess; url: string }> {
-  const child = spawn(
-    process.execPath,
-    [
-      path.join(import.meta.dirname, 'stand-in.ts'),
-      ...['--slots', values.slots, '--latency', values.latency, '--faults', String(faults)],
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  const [line] = await once(createInterface({ input: child.stdout }), 'line');
-  return { child, url: z.object({ url: z.string() }).parse(JSON.parse(String(line))).url };
-}
-
-/** Peak resident memory of a live process in MiB, or 0 where the system does not tell. */
-async function peakMebibytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024;
-}
-
-async function evaluate(directory: string, faults: number, timeout: number) {
-  const { child: server, url } = await standIn(faults);
-  const home = await mkdtemp(path.join(os.tmpdir(), 'p2r-bench-home-'));
-  try {
-    const began = Date.now();
-    const child = spawn(
-      process.execPath,
-      [
-        path.join(ROOT, 'cli/main.ts'),
-        ...['eval', '--benchmark', `needle:${directory}`, '--strategies', 'p2r', '--json'],
-        ...['--base-url', `${url}/v1`, '--model', 'stand-in', '--concurrency', values.slots],
-        ...['--prompt-set', 'authors-evaluation', '--image-rules', 'paper', '--timeout', String(timeout)],
-      ],
-      { env: { ...process.env, P2R_HOME: home }, stdio: ['ignore', 'pipe', 'inherit'] },
-    );
-    let peak = 0;
-    const timer = setInterval(async () => {
-      peak = Math.max(peak, await peakMebibytes(child.pid ?? 0));
-    }, 250);
-    const output: Buffer[] = [];
-    child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
-    const [code] = await once(child, 'close');
-    clearInterval(timer);
-    const stats = Stats.parse(await (await fetch(`${url}/stats`)).json());
-    const summary = z
-      .object({ summaries: z.array(z.unknown()), missing: z.array(z.unknown()) })
-      .parse(JSON.parse(Buffer.concat(output).toString('utf8')));
-    return { code: Number(code), stats, peak, summary, firstRequest: stats.first_request - began };
-  } finally {
-    server.kill();
-    await rm(home, { recursive: true, force: true });
-  }
-}
-
 /** The summary without what depends on the clock. */
 function numbers(summaries: unknown[]): string {
   return JSON.stringify(summaries, (name, value) => (name === 'model_seconds' ? undefined : value));
@@ -145,7 +79,7 @@ try {
     `\n${questions} two-stage questions on ${SIZE.width} x ${SIZE.height} JPEGs, ${slots} slots, ${values.latency} ms a request`,
   );
   await writeQuestions(folder, questions);
-  const run = await evaluate(folder, 0, 300);
+  const run = await evaluate(`needle:${folder}`, { slots, latency, faults: 0 }, 300);
   const span = run.stats.last_reply - run.stats.first_request;
   const busy = run.stats.slot_milliseconds / (slots * span);
   console.log(
@@ -166,8 +100,8 @@ try {
   console.log(`\n${fewer} of them with 10 % of the requests failing, hanging or answering with garbage`);
   await rm(folder, { recursive: true, force: true });
   await writeQuestions(folder, fewer);
-  const clean = await evaluate(folder, 0, 10);
-  const faulty = await evaluate(folder, 0.1, 10);
+  const clean = await evaluate(`needle:${folder}`, { slots, latency, faults: 0 }, 10);
+  const faulty = await evaluate(`needle:${folder}`, { slots, latency, faults: 0.1 }, 10);
   console.log(`  ${faulty.stats.faults} faults in ${faulty.stats.requests} requests`);
   target(
     'no final number differs, nothing is missing, exit code 0',

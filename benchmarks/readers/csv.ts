@@ -1,9 +1,10 @@
 /** Comma-separated files of ordinary size, through DuckDB's reader. */
-import { DuckDBInstance } from '@duckdb/node-api';
 import { BenchmarkError } from '../item.ts';
 
 /** Records with all cells as text. Throws a BenchmarkError with DuckDB's first line when the file is no CSV. */
 export async function* csvRecords(file: string): AsyncGenerator<Record<string, string>> {
+  // Loaded here: its library takes tens of megabytes that only this format needs.
+  const { DuckDBInstance } = await import('@duckdb/node-api');
   const instance = await DuckDBInstance.create(':memory:');
   const connection = await instance.connect();
   try {

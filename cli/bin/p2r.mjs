@@ -17,6 +17,8 @@ if (node === null) {
 }
 const child = spawn(node, [path.join(project, 'cli', 'main.ts'), ...process.argv.slice(2)], {
   stdio: 'inherit',
+  // glibc keeps freed memory for every thread that asked for some; images are prepared on several.
+  env: { MALLOC_ARENA_MAX: '2', ...process.env },
 });
 for (const signal of ['SIGINT', 'SIGTERM'])
   process.on(signal, () => child.kill(signal === 'SIGINT' ? 0 : signal));

@@ -1,0 +1,54 @@
+/** `p2r report`: tables and figures out of stored predictions. */
+import { type Command, Option } from 'commander';
+import type { Store } from '../store/layout.ts';
+
+/** What `p2r report` was asked for. */
+export type ReportOptions = {
+  tables: string;
+  format: 'markdown' | 'json' | 'csv' | 'latex';
+  extractor: string;
+  grounding: 'union' | 'best';
+  figure?: string;
+};
+
+/** Adds the commands to the program. */
+export function addReportCommand(program: Command, store: Store): void {
+  program
+    .command('report')
+    .argument('[evaluations...]', 'names of evaluations (default: all)')
+    .option('--tables <names>', 'table-1 to table-5, figure-12, all; with commas between', 'all')
+    .addOption(
+      new Option('--format <format>').choices(['markdown', 'json', 'csv', 'latex']).default('markdown'),
+    )
+    .option('--extractor <name>', 'how answers are read', 'p2r@1')
+    .addOption(new Option('--grounding <protocol>').choices(['union', 'best']).default('union'))
+    .option('--figure <file.svg>', 'also draw accuracy against throughput (Figure 11)')
+    .description("rebuild the paper's tables, published numbers beside ours; asks no model")
+    .addHelpText('after', '\nExample:\n  p2r report --tables table-1,table-5 --format latex')
+    .action(async (names: string[], options: ReportOptions) =>
+      (await import('./report.ts')).report(store, names, options),
+    );
+  program
+    .command('compare')
+    .argument('<a>', 'EVALUATION:STRATEGY')
+    .argument('<b>', 'EVALUATION:STRATEGY')
+    .option('--extractor <name>', 'how answers are read', 'p2r@1')
+    .option('--json', 'print JSON')
+    .description('test whether two runs differ on the questions that both answered')
+    .addHelpText('after', '\nExample:\n  p2r compare eval-base:p2r eval-trained:p2r')
+    .action(async (a: string, b: string, options: { extractor: string; json?: boolean }) =>
+      (await import('./report.ts')).compare(store, a, b, options),
+    );
+  program
+    .command('audit')
+    .argument('<evaluation>')
+    .option('--extractor <name>', 'the one that others are compared with', 'p2r@1')
+    .option('--json', 'print JSON')
+    .description(
+      'what other extractors read, letters preferred, where errors come from, what can be detected',
+    )
+    .addHelpText('after', '\nExample:\n  p2r audit eval-base')
+    .action(async (evaluation: string, options: { extractor: string; json?: boolean }) =>
+      (await import('./report.ts')).audit(store, evaluation, options),
+    );
+}

@@ -1,0 +1,218 @@
+/** What `p2r report`, `p2r compare` and `p2r audit` do: everything from stored predictions. */
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { type ParetoPoint, paretoSvg } from '../benchmarks/reports/pareto.ts';
+import { RENDERERS } from '../benchmarks/reports/render.ts';
+import { paperTable, TABLES } from '../benchmarks/reports/tables.ts';
+import type { ScoredRow, ScoringRules } from '../benchmarks/scoring.ts';
+import { attributionCounts } from '../benchmarks/statistics/attribution.ts';
+import { auditExtractors } from '../benchmarks/statistics/extractors.ts';
+import { agreement, clusterPermutation, mcnemarExact } from '../benchmarks/statistics/paired.ts';
+import { leastSignificantSplit, minimumDetectableDifference } from '../benchmarks/statistics/power.ts';
+import { type EvaluationResults, rulesOf, scoreEvaluation } from '../evaluation/results.ts';
+import { EXTRACTORS, type ExtractorName } from '../method/answers.ts';
+import { strategyNamed } from '../method/strategies/index.ts';
+import { readJsonLines, writeFileAtomic } from '../store/files.ts';
+import type { Store } from '../store/layout.ts';
+import { predictionFiles, RunRow, readEvaluation } from '../store/predictions.ts';
+import { UserError } from './errors.ts';
+import type { ReportOptions } from './report-command.ts';
+
+const print = (text: string) => process.stdout.write(text);
+
+function extractorNamed(name: string): ExtractorName {
+  if (Object.hasOwn(EXTRACTORS, name)) return name as ExtractorName;
+  throw new UserError(
+    `The extractor "${name}" is not known; there are: ${Object.keys(EXTRACTORS).join(', ')}.`,
+  );
+}
+
+/** Names of the evaluations of a home that have been read to their end, oldest first. */
+async function finished(store: Store): Promise<string[]> {
+  const names = await readdir(store.evaluations).catch(() => []);
+  return names.filter((name) => existsSync(predictionFiles(store, name).manifest)).sort();
+}
+
+async function results(
+  store: Store,
+  name: string,
+  rules: Pick<ScoringRules, 'extractor' | 'grounding'>,
+): Promise<EvaluationResults> {
+  if (!existsSync(predictionFiles(store, name).manifest)) {
+    const known = await finished(store);
+    throw new UserError(
+      `There is no finished evaluation "${name}"${known.length > 0 ? `; there are: ${known.join(', ')}` : ''}.`,
+    );
+  }
+  return scoreEvaluation(store, name, await rulesOf(store, name, rules));
+}
+
+/** Prints tables, and draws the figure. */
+export async function report(store: Store, names: string[], options: ReportOptions): Promise<void> {
+  const rules = { extractor: extractorNamed(options.extractor), grounding: options.grounding };
+  const evaluations: EvaluationResults[] = [];
+  for (const name of names.length > 0 ? names : await finished(store))
+    evaluations.push(await results(store, name, rules));
+  for (const id of options.tables.split(',').map((table) => table.trim())) {
+    if (!TABLES.includes(id))
+      throw new UserError(`There is no table "${id}"; there are: ${TABLES.join(', ')}.`);
+    print(`${RENDERERS[options.format](paperTable(id, evaluations))}\n`);
+  }
+  if (options.figure === undefined) return;
+  const points: ParetoPoint[] = [];
+  for (const evaluation of evaluations) points.push(...(await paretoPoints(store, evaluation)));
+  await writeFileAtomic(path.resolve(options.figure), paretoSvg(points, 'Accuracy against throughput'));
+}
+
+/** Points of one evaluation. Throughput follows from the slots of its runs and the time an answer kept one. */
+async function paretoPoints(store: Store, evaluation: EvaluationResults): Promise<ParetoPoint[]> {
+  const runs = await readJsonLines(predictionFiles(store, evaluation.key).runs, RunRow);
+  const slots = Math.max(1, ...runs.filter(({ done }) => done > 0).map(({ concurrency }) => concurrency));
+  return evaluation.summaries.flatMap(({ strategy, overall, cost, count }) => {
+    if (overall === null || cost.model_seconds === 0) return [];
+    return {
+      label: `${evaluation.manifest.labels.reasoner}, ${strategyNamed(strategy)?.title ?? strategy}`,
+      accuracy: overall.accuracy,
+      interval: overall.interval,
+      throughput: (slots * count) / cost.model_seconds,
+      callsPerQuestion: cost.calls / count,
+      tokensPerQuestion: (cost.prompt_tokens + cost.completion_tokens) / count,
+    };
+  });
+}
+
+/** Verdicts of one strategy by question and repeat. */
+async function verdicts(
+  store: Store,
+  reference: string,
+  extractor: ExtractorName,
+): Promise<Map<string, ScoredRow>> {
+  const colon = reference.lastIndexOf(':');
+  if (colon < 0) throw new UserError(`"${reference}" is not EVALUATION:STRATEGY.`);
+  const strategy = reference.slice(colon + 1);
+  const { rows } = await results(store, reference.slice(0, colon), { extractor, grounding: 'union' });
+  const own = rows.filter((row) => row.strategy === strategy);
+  if (own.length === 0) throw new UserError(`"${reference}" has no prediction.`);
+  return new Map(own.map((row) => [`${row.item}#${row.repeat}`, row]));
+}
+
+/** Prints how two runs differ. */
+export async function compare(
+  store: Store,
+  a: string,
+  b: string,
+  options: { extractor: string; json?: boolean },
+): Promise<void> {
+  const extractor = extractorNamed(options.extractor);
+  const [first, second] = [await verdicts(store, a, extractor), await verdicts(store, b, extractor)];
+  const pairs = [...first].flatMap(([id, row]) => {
+    const other = second.get(id);
+    return other === undefined ? [] : [{ cluster: row.cluster, a: row.correct, b: other.correct }];
+  });
+  if (pairs.length === 0) throw new UserError('The two have no question in common.');
+  const counts = agreement(pairs);
+  const independent = new Set(pairs.map(({ cluster }) => cluster)).size === pairs.length;
+  const permutation = clusterPermutation(
+    pairs.map((pair) => ({ cluster: pair.cluster, a: Number(pair.a), b: Number(pair.b) })),
+  );
+  const mcnemar = mcnemarExact(counts.onlyA, counts.onlyB);
+  const found = {
+    questions: pairs.length,
+    only_in_one: first.size + second.size - 2 * pairs.length,
+    ...counts,
+    difference: permutation.difference,
+    // McNemar's test takes questions for independent; with several questions an image they are not.
+    p: independent ? mcnemar : permutation.p,
+    test: independent ? 'exact McNemar' : 'permutation of clusters',
+  };
+  if (options.json) return void print(`${JSON.stringify(found, null, 2)}\n`);
+  print(
+    [
+      `${a} against ${b}, ${found.questions} questions in common${found.only_in_one > 0 ? `, ${found.only_in_one} in one of them only` : ''}`,
+      `right in both ${counts.both}, only in the first ${counts.onlyA}, only in the second ${counts.onlyB}, in neither ${counts.neither}`,
+      `difference ${(100 * found.difference).toFixed(1)} points, p = ${found.p.toPrecision(2)} (${found.test})`,
+      '',
+    ].join('\n'),
+  );
+}
+
+/** Prints what should be known before numbers are believed. */
+export async function audit(
+  store: Store,
+  name: string,
+  options: { extractor: string; json?: boolean },
+): Promise<void> {
+  const extractor = extractorNamed(options.extractor);
+  const scored = await results(store, name, { extractor, grounding: 'union' });
+  const { items, predictions } = await readEvaluation(store, name);
+  const byId = new Map(items.map((item) => [item.id, item]));
+  const strategies = scored.summaries.map((summary) => {
+    const rows = scored.rows.filter((row) => row.strategy === summary.strategy);
+    const answers = rows.flatMap((row) => {
+      const [item, prediction] = [byId.get(row.item), predictions.get(row.key)];
+      if (item === undefined || prediction === undefined) return [];
+      const sample = { form: item.form, options: item.options };
+      return [{ id: row.item, text: prediction.text, reference: item.answer, sample }];
+    });
+    const clusters = new Set(rows.map(({ cluster }) => cluster)).size;
+    return {
+      strategy: summary.strategy,
+      extractors: auditExtractors(extractor, answers),
+      position_bias: summary.positionBias,
+      permutations: summary.permutations,
+      stops: summary.stops,
+      cut_off: summary.cost.truncated,
+      notes: summary.notes,
+      least_significant_split_of_10_per_cent: leastSignificantSplit(Math.round(clusters / 10)),
+      minimum_detectable_difference: minimumDetectableDifference({ questions: clusters, discordant: 0.1 }),
+    };
+  });
+  const right = (strategy: string) =>
+    new Map(
+      scored.rows
+        .filter((row) => row.strategy === strategy)
+        .map((row) => [`${row.item}#${row.repeat}`, row.correct]),
+    );
+  const predicted = right('p2r').size > 0 ? right('p2r') : right('self');
+  const [oracle, without] = [right('oracle'), right('none').size > 0 ? right('none') : right('cot')];
+  const attribution =
+    predicted.size > 0 && oracle.size > 0
+      ? attributionCounts(
+          [...predicted].flatMap(([id, correct]) => {
+            const withTruth = oracle.get(id);
+            if (withTruth === undefined) return [];
+            return [{ predicted: correct, oracle: withTruth, without: without.get(id) ?? null }];
+          }),
+        )
+      : null;
+  if (options.json) return void print(`${JSON.stringify({ strategies, attribution }, null, 2)}\n`);
+  for (const one of strategies) {
+    print(`${one.strategy}\n`);
+    for (const { extractor: other, accuracy, unread, disagreements } of one.extractors)
+      print(
+        `  ${other.padEnd(24)} ${(100 * accuracy).toFixed(1).padStart(5)} %  ${unread} unread, ${disagreements.length} read otherwise\n`,
+      );
+    if (one.position_bias !== null) {
+      const { chosen, expected, p } = one.position_bias;
+      const letters = Object.keys(expected).map(
+        (letter) => `${letter} ${chosen[letter]} (${expected[letter]?.toFixed(0)} due)`,
+      );
+      print(`  letters chosen: ${letters.join(', ')}; p = ${p.toPrecision(2)}\n`);
+    }
+    if (one.permutations !== null)
+      print(
+        `  orders of options: ${(100 * one.permutations.allRight).toFixed(1)} % right in all, ${(100 * one.permutations.flips).toFixed(1)} % change with the order\n`,
+      );
+    const least = one.minimum_detectable_difference;
+    print(
+      `  a difference of ${least === null ? 'any size is not' : `${(100 * least).toFixed(1)} points is`} found 4 times of 5 (10 % of questions discordant)\n`,
+    );
+    const ends = Object.entries(one.stops).map(([stop, count]) => `${stop} ${count}`);
+    print(`  ended by: ${ends.join(', ')}; ${one.cut_off} replies cut off\n`);
+  }
+  if (attribution !== null)
+    print(
+      `of ${attribution.questions} questions: ${attribution.robust} right either way, ${attribution.perception_limited} limited by perception, ${attribution.reasoning_limited} by reasoning, ${attribution.oracle_harmed} right only with the predicted boxes${attribution.hint_harmed === null ? '' : `; ${attribution.hint_harmed} right without boxes and wrong with the predicted ones`}\n`,
+    );
+}
