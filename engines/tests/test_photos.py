@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
 import p2r_engines
 
 FOLDER = Path(p2r_engines.__file__).parent / "photos"
