@@ -1,28 +1,21 @@
-/** Evaluates one checkpoint in both roles on held-out scenes. Predictions are kept one by one; scores come from all of them or not at all. */
+/** Evaluates one checkpoint in both roles on held-out scenes, with the runner of `p2r eval`. Scores come from all predictions or not at all. */
 import { ApplicationFailure } from '@temporalio/common';
-import pLimit from 'p-limit';
-import pRetry from 'p-retry';
-import { type Box, boxIou } from '../method/boxes.ts';
+import { needleBenchmark } from '../benchmarks/readers/needle.ts';
+import type { StrategySummary } from '../benchmarks/scoring.ts';
+import { RequestFailed } from '../evaluation/endpoint.ts';
+import { scoreEvaluation } from '../evaluation/results.ts';
+import { EvaluationRun } from '../evaluation/run.ts';
 import { IMAGE_RULES } from '../method/images.ts';
-import { wilsonInterval } from '../method/intervals.ts';
-import { randomBoxes } from '../method/random-boxes.ts';
-import {
-  evaluationFiles,
-  Prediction,
-  readScores,
-  type Scores,
-  type StrategyScores,
-} from '../store/evaluations.ts';
-import { JsonLinesWriter, readJsonLines, writeJson } from '../store/files.ts';
-import { contentKey } from '../store/keys.ts';
+import { strategyNamed } from '../method/strategies/index.ts';
+import { evaluationFiles, readScores, type Scores, type StrategyScores } from '../store/evaluations.ts';
+import { readJson, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
-import { readSamples, type Sample } from '../store/samples.ts';
-import type { Strategy, Study } from '../studies/study.ts';
+import type { Study } from '../studies/study.ts';
 import type { EvaluationPlan } from '../workflows/types.ts';
-import { beating, cancelled } from './heartbeats.ts';
-import { boxRows, perceptionMetrics, truthBoxes, verdict } from './judging.ts';
+import { beating, untilCancelled } from './heartbeats.ts';
 import { serviceFiles } from './phase-files.ts';
-import { Roles } from './roles.ts';
+import { Replicas } from './replicas.ts';
+import { Endpoint } from './roles.ts';
 
 /** Activity factory. */
 export function createEvaluationActivities(store: Store) {
@@ -35,162 +28,91 @@ export function createEvaluationActivities(store: Store) {
     /** Asks what has not been asked yet, then writes scores.json. A server that is away is waited for. */
     async evaluateModel({ study, evaluation }: { study: Study; evaluation: EvaluationPlan }): Promise<void> {
       using _beat = beating(() => ({ evaluation: evaluation.key }));
-      const files = evaluationFiles(store, evaluation.key);
-      const samples = await readSamples(store.scenes(evaluation.scenes.key));
-      const roles = new Roles({
-        endpointFile: serviceFiles(store.evaluation(evaluation.key)).modelEndpoint,
-        promptSet: study.prompt_set,
-        imageRules: IMAGE_RULES[study.evaluation.image_rules ?? study.image_rules],
-        perceiverMaxTokens: study.evaluation.perceiver_max_tokens,
-        reasonerMaxTokens: study.evaluation.reasoner_max_tokens,
-      });
-      const done = new Map((await readJsonLines(files.predictions, Prediction)).map((row) => [row.key, row]));
-      const writer = new JsonLinesWriter(files.predictions);
-      const limit = pLimit(study.evaluation.concurrency);
-      const abort = new AbortController();
-      const tasks = evaluation.strategies.flatMap((strategy) =>
-        samples.map((sample) => ({ strategy, sample })),
+      const { key, model } = evaluation;
+      const imageRules = IMAGE_RULES[study.evaluation.image_rules ?? study.image_rules];
+      const rules = { extractor: study.extractor, imageRules, grounding: 'each' } as const;
+      const { missing } = await untilCancelled((signal) =>
+        new EvaluationRun(
+          {
+            key,
+            benchmark: needleBenchmark(store.scenes(evaluation.scenes.key)),
+            strategies: evaluation.strategies.map((name) => {
+              const strategy = strategyNamed(name);
+              if (strategy === undefined)
+                throw ApplicationFailure.nonRetryable(`"${name}" is no strategy.`, 'ConfigInvalid');
+              return strategy;
+            }),
+            settings: {
+              promptSet: study.prompt_set,
+              imageRules,
+              perceiverMaxTokens: study.evaluation.perceiver_max_tokens,
+              reasonerMaxTokens: study.evaluation.reasoner_max_tokens,
+              temperature: 0,
+            },
+            repeats: 1,
+            models: { perceiver: model.key, reasoner: model.key },
+            labels: { perceiver: model.name, reasoner: model.name },
+            rules,
+          },
+          {
+            store,
+            at: servedBy(serviceFiles(store.evaluation(key)).modelEndpoint),
+            concurrency: study.evaluation.concurrency,
+            timeout: 300_000,
+            retries: Number.POSITIVE_INFINITY,
+            retryDelay: 200,
+            slowestRetry: 3000,
+            patience: Number.POSITIVE_INFINITY,
+            signal,
+          },
+        ).run(),
       );
-      const work = Promise.all(
-        tasks.map(({ strategy, sample }) =>
-          limit(async () => {
-            const key = contentKey('prediction', {
-              evaluation: evaluation.key,
-              strategy,
-              sample: sample.sample_id,
-            });
-            const known = done.get(key);
-            if (known !== undefined) return known;
-            const prediction = await pRetry(() => predict(roles, study, strategy, sample, key), {
-              retries: 1000,
-              minTimeout: 200,
-              maxTimeout: 3000,
-              signal: abort.signal,
-            });
-            await writer.append(prediction);
-            return prediction;
-          }),
-        ),
-      );
-      try {
-        const predictions = await Promise.race([work, cancelled()]);
-        const scores: Scores = {
-          key: evaluation.key,
-          checkpoint: evaluation.model.name,
-          model_key: evaluation.model.key,
-          strategies: Object.fromEntries(
-            evaluation.strategies.map((strategy) => [
-              strategy,
-              score(
-                predictions.filter((row) => row.strategy === strategy),
-                samples.length,
-              ),
-            ]),
-          ),
-        };
-        await writeJson(files.scores, scores);
-      } finally {
-        abort.abort();
-        await work.catch(() => undefined);
-      }
+      if (missing.length > 0)
+        throw ApplicationFailure.retryable(
+          `${missing.length} predictions are missing: ${missing[0]?.reason}`,
+          'PredictionsMissing',
+        );
+      const { summaries } = await scoreEvaluation(store, key, rules);
+      const scores: Scores = {
+        key,
+        checkpoint: model.name,
+        model_key: model.key,
+        strategies: Object.fromEntries(summaries.map((summary) => [summary.strategy, scoresOf(summary)])),
+      };
+      await writeJson(evaluationFiles(store, key).scores, scores);
     },
   };
 }
 
-async function predict(
-  roles: Roles,
-  study: Study,
-  strategy: Strategy,
-  sample: Sample,
-  key: string,
-): Promise<Prediction> {
-  const row = { key, sample_id: sample.sample_id, strategy, kind: sample.kind };
-  const answered = (text: string) => {
-    const { answer, correct } = verdict(study.extractor, sample, text);
-    return { text, extracted_answer: answer, correct };
+/** Gives each request the least busy server of the endpoint file, which is read again every time: a restarted server is found. */
+function servedBy(endpointFile: string) {
+  const replicas = new Replicas();
+  return async <T>(_role: unknown, request: (endpoint: Endpoint) => Promise<T>): Promise<T> => {
+    const endpoint = await readJson(endpointFile, Endpoint).catch(() => null);
+    if (endpoint === null) throw new RequestFailed('unavailable', 'the model server is not ready');
+    return replicas.run(endpoint.urls ?? [endpoint.url], (url) => request({ ...endpoint, url }));
   };
-  switch (strategy) {
-    case 'direct':
-      return {
-        ...row,
-        perceiver_text: null,
-        boxes: [],
-        ...answered(await roles.direct(sample)),
-        metrics: {},
-      };
-    case 'p2r': {
-      const perceiverText = await roles.perceive(sample);
-      const { boxes, metrics } = perceptionMetrics(sample, perceiverText, roles.imageRules);
-      const text = await roles.reason(sample, await roles.evidence(sample, perceiverText));
-      return {
-        ...row,
-        perceiver_text: perceiverText,
-        boxes: boxRows(boxes),
-        ...answered(text),
-        metrics,
-      };
-    }
-    case 'grounding': {
-      const perceiverText = await roles.perceive(sample);
-      const { boxes, metrics } = perceptionMetrics(sample, perceiverText, roles.imageRules);
-      const found = truthBoxes(sample).every((target) => boxes.some((box) => boxIou(box, target) >= 0.5));
-      return {
-        ...row,
-        perceiver_text: perceiverText,
-        boxes: boxRows(boxes),
-        text: perceiverText,
-        extracted_answer: null,
-        correct: found,
-        metrics,
-      };
-    }
-    case 'oracle':
-    case 'random':
-    case 'none': {
-      const boxes = givenBoxes(strategy, sample);
-      const text = await roles.reason(sample, await roles.evidenceFrom(sample, boxes));
-      return { ...row, perceiver_text: null, boxes: boxRows(boxes), ...answered(text), metrics: {} };
-    }
-  }
 }
 
-/** Boxes that a strategy is given instead of asking the perceiver. */
-function givenBoxes(strategy: 'oracle' | 'random' | 'none', sample: Sample): Box[] {
-  if (strategy === 'none') return [];
-  const truth = truthBoxes(sample);
-  return strategy === 'oracle' ? truth : randomBoxes(truth, sample, sample.sample_id);
-}
-
-/** Accuracy with its interval and the means of the box metrics. Throws when a prediction is missing: nothing is scored in part. */
-export function score(rows: Prediction[], expected: number): StrategyScores {
-  if (rows.length !== expected)
+/** A complete summary as scores.json has it. Throws where predictions are missing. */
+export function scoresOf({ strategy, count, missing, overall, byCategory, dynamics }: StrategySummary) {
+  if (overall === null)
     throw ApplicationFailure.retryable(
-      `${expected - rows.length} of ${expected} predictions are missing.`,
+      `${missing} of ${count} predictions of ${strategy} are missing.`,
       'PredictionsMissing',
     );
-  const correct = rows.filter((row) => row.correct).length;
-  const mean = (name: string) => {
-    const values = rows.flatMap((row) => row.metrics[name] ?? []);
-    return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
-  };
-  const kinds = [...new Set(rows.map((row) => row.kind))].sort();
+  const { accuracy, interval, correct } = overall;
   return {
-    accuracy: correct / rows.length,
-    interval: wilsonInterval(correct, rows.length),
+    accuracy,
+    interval,
     correct,
-    count: rows.length,
-    hit_rate: mean('hit_rate'),
-    iou: mean('iou'),
-    box_count: mean('box_count'),
-    box_size: mean('box_size'),
+    count,
+    hit_rate: dynamics?.hit_rate ?? null,
+    iou: dynamics?.iou ?? null,
+    box_count: dynamics?.box_count ?? null,
+    box_size: dynamics?.box_size ?? null,
     by_kind: Object.fromEntries(
-      kinds.map((kind) => {
-        const ofKind = rows.filter((row) => row.kind === kind);
-        return [
-          kind,
-          { accuracy: ofKind.filter((row) => row.correct).length / ofKind.length, count: ofKind.length },
-        ];
-      }),
+      byCategory.map((part) => [part.category, { accuracy: part.accuracy, count: part.count }]),
     ),
-  };
+  } satisfies StrategyScores;
 }

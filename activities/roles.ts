@@ -1,4 +1,4 @@
-/** The frozen model in its roles, behind any OpenAI-compatible server: perceive, reason, answer directly. */
+/** The frozen model in its two roles during training, behind any OpenAI-compatible server. */
 import { readFile } from 'node:fs/promises';
 import OpenAI from 'openai';
 import { z } from 'zod';
@@ -54,7 +54,7 @@ export function renderRole(
   });
 }
 
-/** The three roles over one endpoint. Greedy decoding (temperature 0), as the paper evaluates. */
+/** Both roles over one endpoint. Greedy decoding (temperature 0), as the paper evaluates. */
 export class Roles {
   readonly #options: RoleOptions;
   readonly #decoded = new DecodedImages();
@@ -78,11 +78,7 @@ export class Roles {
 
   /** The images a reasoner is shown for the perceiver's text: annotated whole and at most three crops. */
   async evidence(sample: Sample, perceiverText: string): Promise<Evidence> {
-    return this.evidenceFrom(sample, parseBoxes(perceiverText, sample).boxes);
-  }
-
-  /** {@link evidence} of boxes from elsewhere. */
-  async evidenceFrom(sample: Sample, boxes: Box[]): Promise<Evidence> {
+    const { boxes } = parseBoxes(perceiverText, sample);
     const decoded = await this.#decode(sample);
     const { annotated, crops } = await prepareEvidence(decoded, boxes, this.#options.imageRules);
     return { images: [annotated, ...crops], boxes, hasBoxes: crops.length > 0 };
@@ -92,16 +88,6 @@ export class Roles {
   async reason(sample: Sample, evidence: Evidence): Promise<string> {
     const prompt = renderRole(this.#options.promptSet, 'reasoner', sample.question, evidence.hasBoxes);
     return this.#ask(prompt, evidence.images, this.#options.reasonerMaxTokens);
-  }
-
-  /** The answer from the image alone. Throws {@link RoleUnavailableError}. */
-  async direct(sample: Sample): Promise<string> {
-    const image = await prepareWhole(await this.#decode(sample), this.#options.imageRules);
-    return this.#ask(
-      renderRole(this.#options.promptSet, 'direct', sample.question, false),
-      [image],
-      this.#options.reasonerMaxTokens,
-    );
   }
 
   async #decode(sample: Sample) {

@@ -9,8 +9,14 @@ import { clusterBootstrap } from './statistics/bootstrap.ts';
 import { type PositionBias, permutationConsistency, positionBias } from './statistics/letters.ts';
 import { majAtK, passAtK } from './statistics/repeats.ts';
 
-/** How boxes alone are right: the union of the predicted against the union of the true ones, or the best single box. Both at IoU > 0.5. */
-export type GroundingProtocol = 'union' | 'best';
+/**
+ * How boxes alone are right, at IoU > 0.5: `union` compares the union of the predicted with the union of the true boxes, `best` the best
+ * single predicted box with that union, and `each` wants a predicted box for every true one (its IoU is the least of their best ones).
+ */
+export const GROUNDING_PROTOCOLS = ['union', 'best', 'each'] as const;
+
+/** One of {@link GROUNDING_PROTOCOLS}. */
+export type GroundingProtocol = (typeof GROUNDING_PROTOCOLS)[number];
 
 /** What decides a verdict. */
 export type ScoringRules = {
@@ -99,14 +105,16 @@ export function groundingIou(
 ): number {
   const target = unionBox(truth);
   if (target === null) return 0;
-  if (protocol === 'best') return predicted.reduce((best, box) => Math.max(best, boxIou(box, target)), 0);
+  const best = (target: Box) => predicted.reduce((most, box) => Math.max(most, boxIou(box, target)), 0);
+  if (protocol === 'best') return best(target);
+  if (protocol === 'each') return Math.min(...truth.map(best));
   const union = unionBox(predicted);
   return union === null ? 0 : boxIou(union, target);
 }
 
 /** The verdict on one prediction. */
 export function scoreRow(
-  item: ItemRow,
+  item: Omit<ItemRow, 'image' | 'predictions'>,
   row: PredictionRow,
   rules: ScoringRules,
   grounds: boolean,

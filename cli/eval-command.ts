@@ -1,5 +1,6 @@
 /** `p2r eval`: its options. The work is in evaluate.ts, loaded only when it is asked for. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { GROUNDING_PROTOCOLS, type GroundingProtocol } from '../benchmarks/scoring.ts';
 import type { Store } from '../store/layout.ts';
 
 const whole = (least: number) => (text: string) => {
@@ -36,7 +37,7 @@ export type EvalOptions = {
   promptSet?: string;
   imageRules?: string;
   extractor: string;
-  grounding: 'union' | 'best';
+  grounding: GroundingProtocol;
   maxTokens?: number;
   perceiverMaxTokens?: number;
   temperature: number;
@@ -79,7 +80,7 @@ export function addEvalCommand(program: Command, store: Store): void {
     .option('--extractor <name>', 'how answers are read', 'p2r@1')
     .addOption(
       new Option('--grounding <protocol>', 'what boxes are compared by')
-        .choices(['union', 'best'])
+        .choices(GROUNDING_PROTOCOLS)
         .default('union'),
     )
     .option('--max-tokens <n>', 'tokens of an answer', whole(1))

@@ -173,6 +173,8 @@ function showProgress(evaluation: EvaluationRun): () => void {
 /** Runs the command. Sets the exit code: 0 complete, 1 answers are missing. Throws a UserError for everything the user can mend. */
 export async function evaluate(store: Store, options: EvalOptions): Promise<void> {
   const strategies = chosenStrategies(options.strategies);
+  if (options.name?.startsWith('evaluation-'))
+    throw new UserError('--name must not begin with "evaluation-": such names are those of experiments.');
   const extractor: ExtractorName = chosen('The extractor', options.extractor, EXTRACTORS);
   const needle = options.benchmark === 'needle' || options.benchmark.startsWith('needle:');
   const settings = settingsOf(options, needle);
@@ -214,6 +216,7 @@ export async function evaluate(store: Store, options: EvalOptions): Promise<void
         strategies: strategies.map(({ name }) => name),
         repeats: options.repeats,
       });
+    const rules = { extractor, imageRules: settings.imageRules, grounding: options.grounding };
     const abort = new AbortController();
     const interrupt = () =>
       abort.abort(new UserError('Stopped; run the same command to go on.', EXIT.interrupted));
@@ -228,10 +231,11 @@ export async function evaluate(store: Store, options: EvalOptions): Promise<void
         repeats: options.repeats,
         models: fingerprints,
         labels: { perceiver: perceiver.label, reasoner: reasoner.label },
+        rules,
       },
       {
         store,
-        endpoint: async (role) => (role === 'perceiver' ? perceiver : reasoner).endpoint,
+        at: (role, request) => request((role === 'perceiver' ? perceiver : reasoner).endpoint),
         concurrency: options.concurrency,
         timeout: options.timeout * 1000,
         retries: options.retries,
@@ -250,11 +254,7 @@ export async function evaluate(store: Store, options: EvalOptions): Promise<void
       process.removeListener('SIGINT', interrupt);
       process.removeListener('SIGTERM', interrupt);
     }
-    const results = await scoreEvaluation(store, key, {
-      extractor,
-      imageRules: settings.imageRules,
-      grounding: options.grounding,
-    });
+    const results = await scoreEvaluation(store, key, rules);
     await writeResults(store, results);
     report(store, key, results, result, options.json === true);
   } catch (error) {

@@ -1,5 +1,6 @@
 /** `p2r report`: tables and figures out of stored predictions. */
 import { type Command, Option } from 'commander';
+import { GROUNDING_PROTOCOLS, type GroundingProtocol } from '../benchmarks/scoring.ts';
 import type { Store } from '../store/layout.ts';
 
 /** What `p2r report` was asked for. */
@@ -7,7 +8,7 @@ export type ReportOptions = {
   tables: string;
   format: 'markdown' | 'json' | 'csv' | 'latex';
   extractor: string;
-  grounding: 'union' | 'best';
+  grounding: GroundingProtocol;
   figure?: string;
 };
 
@@ -21,7 +22,7 @@ export function addReportCommand(program: Command, store: Store): void {
       new Option('--format <format>').choices(['markdown', 'json', 'csv', 'latex']).default('markdown'),
     )
     .option('--extractor <name>', 'how answers are read', 'p2r@1')
-    .addOption(new Option('--grounding <protocol>').choices(['union', 'best']).default('union'))
+    .addOption(new Option('--grounding <protocol>').choices(GROUNDING_PROTOCOLS).default('union'))
     .option('--figure <file.svg>', 'also draw accuracy against throughput (Figure 11)')
     .description("rebuild the paper's tables, published numbers beside ours; asks no model")
     .addHelpText('after', '\nExample:\n  p2r report --tables table-1,table-5 --format latex')

@@ -20,6 +20,8 @@ const PNG = await sharp({ create: { width: 320, height: 320, channels: 3, backgr
   .png()
   .toBuffer();
 
+const RULES = { extractor: 'p2r@1', imageRules: IMAGE_RULES.paper, grounding: 'union' } as const;
+
 let store: Store;
 let asked: Asked[];
 let handle: Handler;
@@ -114,6 +116,7 @@ function plan(over: Partial<EvaluationPlan> = {}): EvaluationPlan {
     repeats: 1,
     models: { perceiver: 'm', reasoner: 'm' },
     labels: { perceiver: 'm', reasoner: 'm' },
+    rules: RULES,
     ...over,
   };
 }
@@ -121,7 +124,7 @@ function plan(over: Partial<EvaluationPlan> = {}): EvaluationPlan {
 const run = (over: Partial<EvaluationPlan> = {}, options: Partial<RunOptions> = {}) =>
   new EvaluationRun(plan(over), {
     store,
-    endpoint: async () => ({ url, model: 'm', token: 't' }),
+    at: (_, request) => request({ url, model: 'm', token: 't' }),
     concurrency: 4,
     timeout: 5000,
     retries: 5,
@@ -131,12 +134,7 @@ const run = (over: Partial<EvaluationPlan> = {}, options: Partial<RunOptions> = 
     ...options,
   }).run();
 
-const scored = () =>
-  scoreEvaluation(store, 'eval-test', {
-    extractor: 'p2r@1',
-    imageRules: IMAGE_RULES.paper,
-    grounding: 'union',
-  });
+const scored = () => scoreEvaluation(store, 'eval-test', RULES);
 
 test('two stages, the file unchanged in the first, annotated image and crop in the second, and the scores', async () => {
   await run();

@@ -1,9 +1,9 @@
 /** Runs strategies over a benchmark against endpoints: every question ends as a stored prediction, or as missing with a reason. */
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Benchmark, BenchmarkError, type Item } from '../benchmarks/item.ts';
+import { type ScoringRules, scoreRow } from '../benchmarks/scoring.ts';
 import { ImageError } from '../method/images.ts';
 import {
   BudgetSpent,
@@ -15,7 +15,7 @@ import {
   type StrategyContext,
   type StrategySettings,
 } from '../method/strategies/strategy.ts';
-import { readJsonLines, writeJson } from '../store/files.ts';
+import { readJsonLines, writeFileAtomic, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
 import {
   AppendLog,
@@ -44,13 +44,15 @@ export type EvaluationPlan = {
   repeats: number;
   models: Fingerprints;
   labels: { perceiver: string; reasoner: string };
+  /** What predictions are judged by as they come in; scoring may use others. */
+  rules: ScoringRules;
 };
 
 /** How to run it; nothing here changes a result. */
 export type RunOptions = {
   store: Store;
-  /** Asked before every request, so that a server that has moved is found. A rejection counts as "unavailable". */
-  endpoint: (role: ModelRole) => Promise<Endpoint>;
+  /** Gives every request its endpoint, so that a server that has moved is found. Rejects with RequestFailed where there is none. */
+  at: <T>(role: ModelRole, request: (endpoint: Endpoint) => Promise<T>) => Promise<T>;
   /** Most requests at once. */
   concurrency: number;
   /** Milliseconds until a silent request is given up and tried again. */
@@ -123,7 +125,6 @@ export class EvaluationRun {
   readonly #asking = new Map<string, Promise<CallRow>>();
   readonly #calls: AppendLog<CallRow>;
   readonly #predictions: AppendLog<PredictionRow>;
-  readonly #items: AppendLog<ItemRow>;
   readonly #started = performance.now();
   readonly #counts = {
     known: 0,
@@ -151,7 +152,6 @@ export class EvaluationRun {
     const files = predictionFiles(options.store, plan.key);
     this.#calls = new AppendLog(files.calls);
     this.#predictions = new AppendLog(files.predictions);
-    this.#items = new AppendLog(files.items);
   }
 
   /** Where the run stands now. */
@@ -187,7 +187,7 @@ export class EvaluationRun {
       return { missing: this.#missing, notApplicable: this.#notApplicable, progress: this.progress };
     } finally {
       signal?.removeEventListener('abort', stop);
-      await Promise.all([this.#calls.close(), this.#predictions.close(), this.#items.close()]);
+      await Promise.all([this.#calls.close(), this.#predictions.close()]);
     }
   }
 
@@ -219,9 +219,6 @@ export class EvaluationRun {
     const files = predictionFiles(this.#options.store, this.#plan.key);
     const done = new Set((await readJsonLines(files.predictions, PredictionRow)).map(({ key }) => key));
     for (const row of await readJsonLines(files.calls, CallRow)) this.#replies.set(row.key, row);
-    // Written anew by every run: a benchmark that has changed must not leave old rows behind.
-    await rm(files.manifest, { force: true });
-    await rm(files.items, { force: true });
     return done;
   }
 
@@ -230,7 +227,7 @@ export class EvaluationRun {
     const files = predictionFiles(this.#options.store, this.#plan.key);
     const fingerprint = createHash('sha256');
     const ids = new Set<string>();
-    let written: Promise<void> = Promise.resolve();
+    const rows: string[] = [];
     for await (const item of benchmark.items()) {
       if (this.#abort.signal.aborted) return;
       if (ids.has(item.id))
@@ -254,15 +251,12 @@ export class EvaluationRun {
           }
         }
       }
-      const row = itemRow(item, imageSha256, predictions);
+      const row: ItemRow = { ...itemContent(item), image: imageSha256, predictions };
       fingerprint.update(JSON.stringify({ ...row, predictions: undefined }));
-      written = this.#items.append(row);
-      // Rejections are seen at the end; until then they must not count as unhandled.
-      written.catch(() => undefined);
+      rows.push(`${JSON.stringify(row)}\n`);
       this.#wake();
       while (this.#agenda.size > KNOWN_AHEAD && !this.#abort.signal.aborted) await sleep(50);
     }
-    await written;
     if (ids.size === 0) throw new BenchmarkError(benchmark.name, 'there is no question in it');
     const manifest: Manifest = {
       benchmark: benchmark.name,
@@ -277,6 +271,8 @@ export class EvaluationRun {
       labels: this.#plan.labels,
       settings: settingsContent(settings),
     };
+    // Both at once and only now: what an earlier or another run has written stays whole until then.
+    await writeFileAtomic(files.items, rows.join(''));
     await writeJson(files.manifest, manifest);
     this.#read = true;
     this.#wake();
@@ -333,7 +329,7 @@ export class EvaluationRun {
   }
 
   async #predict({ item, strategy, repeat, key }: Task): Promise<PredictionRow> {
-    const { settings } = this.#plan;
+    const { settings, rules } = this.#plan;
     const { imageRules } = settings;
     const size = await this.#images.size(item.image, imageRules);
     const cost = noCost();
@@ -353,7 +349,7 @@ export class EvaluationRun {
       evidence: (boxes) => this.#images.evidence(item.image, boxes, imageRules),
       crop: (box, rules) => this.#images.crop(item.image, box, rules),
       framed: (box, rules) => this.#images.framed(item.image, box, rules),
-      random: randomFrom(key),
+      random: randomFrom(`${item.id}#${repeat}`),
       ask: async (request) => {
         if (cost.calls >= strategy.budget.calls) throw new BudgetSpent('calls');
         if (cost.completion_tokens >= strategy.budget.completionTokens) throw new BudgetSpent('tokens');
@@ -385,7 +381,7 @@ export class EvaluationRun {
       if (error instanceof BudgetSpent) return { text: '', stop: error.stop, boxes: [] };
       throw error;
     });
-    return {
+    const row: PredictionRow = {
       key,
       item: item.id,
       strategy: strategy.name,
@@ -400,6 +396,9 @@ export class EvaluationRun {
       width: size.width,
       height: size.height,
     };
+    const { answer, correct, dynamics } = scoreRow(itemContent(item), row, rules, strategy.grounds === true);
+    const verdict = { answer, correct, category: item.category.join('/'), metrics: { ...dynamics } };
+    return { ...row, verdict };
   }
 
   /** A reply from disk, from a request under way with the same content, or from the endpoint. On disk when it resolves. */
@@ -465,12 +464,12 @@ export class EvaluationRun {
     const began = performance.now();
     this.#counts.requests++;
     try {
-      const endpoint = await this.#options.endpoint(request.to).catch((error: Error) => {
-        throw new RequestFailed('unavailable', error.message);
-      });
-      const reply = await send(endpoint, request, this.#options.timeout, this.#abort.signal);
+      const reply = await this.#options.at(request.to, (endpoint) =>
+        send(endpoint, request, this.#options.timeout, this.#abort.signal),
+      );
       return { load: 'fine', value: { reply, seconds: (performance.now() - began) / 1000 } };
     } catch (error) {
+      this.#abort.signal.throwIfAborted();
       if (!(error instanceof RequestFailed)) throw error;
       return { load: error.kind === 'overloaded' ? 'overloaded' : 'fine', value: error };
     }
@@ -487,10 +486,9 @@ function replyOf(row: CallRow): Reply {
   };
 }
 
-function itemRow(item: Item, image: string, predictions: Record<string, string>): ItemRow {
+function itemContent(item: Item): Omit<ItemRow, 'image' | 'predictions'> {
   return {
     id: item.id,
-    image,
     question: item.question,
     options: item.options,
     form: item.form,
@@ -498,6 +496,5 @@ function itemRow(item: Item, image: string, predictions: Record<string, string>)
     truth: item.truth?.map(({ x1, y1, x2, y2 }) => [x1, y1, x2, y2]) ?? null,
     category: item.category,
     cluster: item.cluster,
-    predictions,
   };
 }

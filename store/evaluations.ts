@@ -1,8 +1,8 @@
-/** Evaluation results: predictions one by one (raw text kept), and the scores made from them. */
-import path from 'node:path';
+/** Results of an experiment's evaluations: predictions one by one (raw text kept), and the scores made from them. */
 import { z } from 'zod';
 import { readJson } from './files.ts';
 import type { Store } from './layout.ts';
+import { PredictionRow, predictionFiles } from './predictions.ts';
 
 const Interval = z.tuple([z.number(), z.number()]);
 
@@ -29,8 +29,8 @@ export const Scores = z.object({
 });
 export type Scores = z.infer<typeof Scores>;
 
-/** One line of predictions.jsonl: what was asked, what came back, how it was judged. */
-export const Prediction = z.object({
+/** A line of predictions.jsonl as the first version wrote it. */
+const JudgedRow = z.object({
   key: z.string(),
   sample_id: z.string(),
   strategy: z.string(),
@@ -42,15 +42,31 @@ export const Prediction = z.object({
   correct: z.boolean(),
   metrics: z.record(z.string(), z.number().nullable()),
 });
+
+/** A line of predictions.jsonl with its verdict: what was asked, what came back, how it was judged. */
+export const Prediction = z.union([
+  JudgedRow,
+  PredictionRow.required({ verdict: true }).transform(
+    ({ verdict, ...row }): z.infer<typeof JudgedRow> => ({
+      key: row.key,
+      sample_id: row.item,
+      strategy: row.strategy,
+      kind: verdict.category,
+      perceiver_text: row.perceiver_text,
+      boxes: row.boxes,
+      text: row.text,
+      extracted_answer: verdict.answer,
+      correct: verdict.correct,
+      metrics: verdict.metrics,
+    }),
+  ),
+]);
 export type Prediction = z.infer<typeof Prediction>;
 
 /** Where an evaluation's files lie. */
 export function evaluationFiles(store: Store, key: string): { predictions: string; scores: string } {
-  const directory = store.evaluation(key);
-  return {
-    predictions: path.join(directory, 'predictions.jsonl'),
-    scores: path.join(directory, 'scores.json'),
-  };
+  const { predictions, scores } = predictionFiles(store, key);
+  return { predictions, scores };
 }
 
 /** The scores of a finished evaluation, or null while it is not finished. */

@@ -64,6 +64,7 @@ test('what no experiment names goes, and so do superseded checkpoints; best, new
   phase('orphan', [1], [0]);
   mkdirSync(store.evaluation('evaluation-1'), { recursive: true });
   mkdirSync(store.evaluation('evaluation-2'), { recursive: true });
+  mkdirSync(store.evaluation('eval-asked-for-by-hand'), { recursive: true });
   const found = await findGarbage(store, 1, never);
   expect(relative(found)).toEqual([
     'evaluations/evaluation-2',

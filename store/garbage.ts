@@ -77,7 +77,8 @@ export async function findGarbage(
   const found: Garbage[] = [];
   const add = async (directory: string, why: string) =>
     found.push({ directory, bytes: await sizeOf(directory), why });
-  for (const key of await names(store.evaluations))
+  // Others were made by `p2r eval`: a person asked for them by name.
+  for (const key of (await names(store.evaluations)).filter((name) => name.startsWith('evaluation-')))
     if (!keys.has(key)) await add(store.evaluation(key), 'no experiment names this evaluation');
   for (const key of await names(store.phases)) {
     if (await inUse(key)) continue;

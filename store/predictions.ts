@@ -46,7 +46,18 @@ export function noCost(): Cost {
   };
 }
 
-/** One line of predictions.jsonl: what a strategy came to on one question. Raw text only; verdicts are computed from it. */
+/** How a prediction was judged when it came in, so that a run can be watched. Scores are computed from the raw text, by any rules. */
+export const Verdict = z.object({
+  answer: z.string().nullable(),
+  correct: z.boolean(),
+  /** The question's category, coarse to fine, joined by `/`. */
+  category: z.string(),
+  /** Box dynamics (docs/metrics.md); empty where there are no boxes. */
+  metrics: z.record(z.string(), z.number().nullable()),
+});
+export type Verdict = z.infer<typeof Verdict>;
+
+/** One line of predictions.jsonl: what a strategy came to on one question. */
 export const PredictionRow = z.object({
   key: z.string(),
   item: z.string(),
@@ -62,6 +73,7 @@ export const PredictionRow = z.object({
   trace: z.array(z.string()),
   width: z.int().positive(),
   height: z.int().positive(),
+  verdict: Verdict.optional(),
 });
 export type PredictionRow = z.infer<typeof PredictionRow>;
 

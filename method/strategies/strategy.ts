@@ -108,7 +108,7 @@ export type StrategyContext = {
   framed(box: Box, rules: ImageRules): Promise<SentImage>;
   /** Sends one request; retries and slots are the caller's affair. Throws {@link BudgetSpent} beyond the budget. */
   ask(request: Request): Promise<Reply>;
-  /** Repeatable random numbers in [0, 1): the same for the same question, whatever else runs. */
+  /** Repeatable random numbers in [0, 1): the same for the same question and repeat, whoever answers and whatever else runs. */
   random(): number;
 };
 
