@@ -1,4 +1,5 @@
 /** What to do next, read from and written to the run directory: the plan as it stands, decisions, acceptance, early stop. */
+import { existsSync } from 'node:fs';
 import { cp, mkdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ApplicationFailure } from '@temporalio/common';
@@ -111,14 +112,21 @@ export function createDecidingActivities(store: Store) {
 
     /**
      * Checks every file of the checkpoints that are about to be used. A damaged one is set aside and told; then this fails with
-     * InputDamaged, and the experiment computes it again from the checkpoint before.
+     * InputDamaged, and the experiment computes it again from the checkpoint before. One that another experiment trains and that is not
+     * there is ConfigInvalid.
      */
     async verifyModels(input: { experiment: string; user: string; models: ModelRef[] }): Promise<void> {
+      const { phases } = planOf(await load(input.experiment));
       for (const model of input.models) {
         if (model.kind !== 'phase') continue;
         const directory = store.checkpoint(model.phase, model.step);
         const fault = await checkpointFault(directory);
         if (fault === null) continue;
+        if (!existsSync(directory) && !phases.some(({ key }) => key === model.phase))
+          throw ApplicationFailure.nonRetryable(
+            `${input.user} needs ${model.name} (step ${model.step} of ${model.phase}), which this experiment does not train: run the one that does, then this one again.`,
+            'ConfigInvalid',
+          );
         const aside = await setCheckpointAside(directory).catch(() => null);
         await appendEvent(store, input.experiment, {
           type: 'checkpoint-damaged',

@@ -6,16 +6,19 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import sharp from 'sharp';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { evaluationFiles, Prediction, readScores } from '../store/evaluations.ts';
-import { readJsonLines, writeJson } from '../store/files.ts';
+import { readJson, readJsonLines, writeJson } from '../store/files.ts';
 import { openStore, type Store } from '../store/layout.ts';
 import { loadStudy } from '../studies/index.ts';
 import { planExperiment } from '../studies/plan.ts';
 import type { Study } from '../studies/study.ts';
+import type { EvaluationPlan } from '../workflows/types.ts';
 import { createEvaluationActivities } from './evaluating.ts';
 import { serviceFiles } from './phase-files.ts';
+import { Endpoint } from './roles.ts';
 
 let store: Store;
 let asked: string[];
+let askedModels: string[];
 let fail: (text: string, count: number) => boolean;
 const server = createServer((request, response) => void reply(request, response));
 
@@ -25,6 +28,7 @@ async function reply(request: IncomingMessage, response: ServerResponse): Promis
   const body = JSON.parse(Buffer.concat(chunks).toString('utf8'));
   const text = body.messages[1].content.findLast(({ type }: { type: string }) => type === 'text').text;
   asked.push(text);
+  askedModels.push(`${body.model} ${text.includes('bounding box') ? 'perceives' : 'reasons'}`);
   if (fail(text, asked.length)) return void response.writeHead(500).end('{}');
   const content = text.includes('bounding box')
     ? '[{"bbox_2d": [100, 100, 200, 200], "label": "letter"}]'
@@ -36,6 +40,7 @@ async function reply(request: IncomingMessage, response: ServerResponse): Promis
 beforeEach(async () => {
   store = openStore(mkdtempSync(path.join(os.tmpdir(), 'p2r-evaluating-')));
   asked = [];
+  askedModels = [];
   fail = () => false;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 });
@@ -82,6 +87,8 @@ async function prepared() {
   const { evaluateModel } = createEvaluationActivities(store);
   return {
     key: evaluation.key,
+    evaluation,
+    study,
     evaluate: () => new MockActivityEnvironment().run(evaluateModel, { study, evaluation }),
   };
 }
@@ -135,4 +142,25 @@ test('two attempts at once, and one after another, end with the same scores and 
   await evaluate();
   expect(asked).toHaveLength(count);
   expect(await readScores(store, key)).toEqual(first);
+});
+
+test('in a pair, each checkpoint plays its own role', async () => {
+  const { study, evaluation } = await prepared();
+  const base = evaluation.model;
+  const pair: EvaluationPlan = {
+    ...evaluation,
+    checkpoint: 'trained for base',
+    strategies: ['p2r'],
+    perceiver: { kind: 'phase', phase: 'p', step: 2, key: 'weights-2', name: 'trained' },
+  };
+  const owner = store.evaluation(pair.key);
+  const known = await readJson(serviceFiles(owner).modelEndpoint, Endpoint);
+  await writeJson(serviceFiles(path.join(owner, 'perceiver')).modelEndpoint, { ...known, model: 'other' });
+  const { evaluateModel } = createEvaluationActivities(store);
+  await new MockActivityEnvironment().run(evaluateModel, { study, evaluation: pair });
+  expect([...new Set(askedModels)].sort()).toEqual(['m reasons', 'other perceives']);
+  expect(await readScores(store, pair.key)).toMatchObject({
+    checkpoint: 'trained for base',
+    model_key: base.key,
+  });
 });

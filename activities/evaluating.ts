@@ -1,4 +1,5 @@
 /** Evaluates one checkpoint in both roles on held-out scenes, with the runner of `p2r eval`. Scores come from all predictions or not at all. */
+import path from 'node:path';
 import { ApplicationFailure } from '@temporalio/common';
 import { needleBenchmark } from '../benchmarks/readers/needle.ts';
 import type { StrategySummary } from '../benchmarks/scoring.ts';
@@ -7,6 +8,7 @@ import { scoreEvaluation } from '../evaluation/results.ts';
 import { EvaluationRun } from '../evaluation/run.ts';
 import { IMAGE_RULES } from '../method/images.ts';
 import { strategyNamed } from '../method/strategies/index.ts';
+import type { ModelRole } from '../method/strategies/strategy.ts';
 import { evaluationFiles, readScores, type Scores, type StrategyScores } from '../store/evaluations.ts';
 import { readJson, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
@@ -29,6 +31,9 @@ export function createEvaluationActivities(store: Store) {
     async evaluateModel({ study, evaluation }: { study: Study; evaluation: EvaluationPlan }): Promise<void> {
       using _beat = beating(() => ({ evaluation: evaluation.key }));
       const { key, model } = evaluation;
+      const perceiver = evaluation.perceiver ?? model;
+      const owner = store.evaluation(key);
+      const reasonerFile = serviceFiles(owner).modelEndpoint;
       const imageRules = IMAGE_RULES[study.evaluation.image_rules ?? study.image_rules];
       const rules = { extractor: study.extractor, imageRules, grounding: 'each' } as const;
       const { missing } = await untilCancelled((signal) =>
@@ -50,13 +55,19 @@ export function createEvaluationActivities(store: Store) {
               temperature: 0,
             },
             repeats: 1,
-            models: { perceiver: model.key, reasoner: model.key },
-            labels: { perceiver: model.name, reasoner: model.name },
+            models: { perceiver: perceiver.key, reasoner: model.key },
+            labels: { perceiver: perceiver.name, reasoner: model.name },
             rules,
           },
           {
             store,
-            at: servedBy(serviceFiles(store.evaluation(key)).modelEndpoint),
+            at: servedBy({
+              reasoner: reasonerFile,
+              perceiver:
+                evaluation.perceiver === undefined
+                  ? reasonerFile
+                  : serviceFiles(path.join(owner, 'perceiver')).modelEndpoint,
+            }),
             concurrency: study.evaluation.concurrency,
             timeout: 300_000,
             retries: Number.POSITIVE_INFINITY,
@@ -75,7 +86,7 @@ export function createEvaluationActivities(store: Store) {
       const { summaries } = await scoreEvaluation(store, key, rules);
       const scores: Scores = {
         key,
-        checkpoint: model.name,
+        checkpoint: evaluation.checkpoint,
         model_key: model.key,
         strategies: Object.fromEntries(summaries.map((summary) => [summary.strategy, scoresOf(summary)])),
       };
@@ -84,11 +95,11 @@ export function createEvaluationActivities(store: Store) {
   };
 }
 
-/** Gives each request the least busy server of the endpoint file, which is read again every time: a restarted server is found. */
-function servedBy(endpointFile: string) {
+/** Gives each request the least busy server of its role's endpoint file, which is read again every time: a restarted server is found. */
+function servedBy(endpointFiles: Record<ModelRole, string>) {
   const replicas = new Replicas();
-  return async <T>(_role: unknown, request: (endpoint: Endpoint) => Promise<T>): Promise<T> => {
-    const endpoint = await readJson(endpointFile, Endpoint).catch(() => null);
+  return async <T>(role: ModelRole, request: (endpoint: Endpoint) => Promise<T>): Promise<T> => {
+    const endpoint = await readJson(endpointFiles[role], Endpoint).catch(() => null);
     if (endpoint === null) throw new RequestFailed('unavailable', 'the model server is not ready');
     return replicas.run(endpoint.urls ?? [endpoint.url], (url) => request({ ...endpoint, url }));
   };

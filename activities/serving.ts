@@ -20,8 +20,10 @@ import { attach, isAlive, launch, logTail, type ProcessRecord, stop } from './pr
 import { Endpoint } from './roles.ts';
 import { gpuGroups, scrapeVllm, vllmArguments, vllmEnvironment, vllmFault } from './vllm.ts';
 
+/** `key` owns the server; a second model of the same owner is its `part`. */
 export type ServeInput = {
   key: string;
+  part?: 'perceiver';
   label: string;
   model: ModelRef;
   serving: Serving;
@@ -140,7 +142,7 @@ export function createServingActivities(store: Store) {
   return {
     /** Serves `input.model` until cancelled. Fails (ServerUnstartable, ModelUnloadable) when the server cannot be brought up. */
     async serveModel(input: ServeInput): Promise<void> {
-      const owner = ownerDirectory(store, input.key);
+      const owner = path.join(ownerDirectory(store, input.key), input.part ?? '');
       const files = serviceFiles(owner);
       const directory = modelDirectory(store, input.model);
       const { serving } = input;

@@ -4,6 +4,10 @@ import { z } from 'zod';
 import { JsonLinesWriter, readJson, readJsonLines, writeJson } from './files.ts';
 import type { Store } from './layout.ts';
 
+/** A committed checkpoint of a phase. */
+export const CheckpointRef = z.object({ phase: z.string(), step: z.int().positive() });
+export type CheckpointRef = z.infer<typeof CheckpointRef>;
+
 /** A training phase of the plan as the store keeps it. */
 export const PhaseRecord = z.looseObject({
   iteration: z.int().positive(),
@@ -12,6 +16,7 @@ export const PhaseRecord = z.looseObject({
   key: z.string(),
   total_steps: z.int().positive(),
   skipped: z.boolean().default(false),
+  uses: z.array(CheckpointRef).optional().describe('checkpoints it builds on'),
 });
 
 /** An evaluation of the plan as the store keeps it. */
@@ -20,11 +25,9 @@ export const EvaluationRecord = z.looseObject({
   key: z.string(),
   checkpoint: z.string(),
   after: z.string().nullable(),
+  pair: z.boolean().optional().describe('two checkpoints share the roles: no point of the curve'),
+  uses: z.array(CheckpointRef).optional().describe('checkpoints it asks'),
 });
-
-/** A committed checkpoint of a phase. */
-export const CheckpointRef = z.object({ phase: z.string(), step: z.int().positive() });
-export type CheckpointRef = z.infer<typeof CheckpointRef>;
 
 /**
  * What people (or the gate's rules) decided about one phase, as it stands: other hyper-parameters, a checkpoint of an earlier key to

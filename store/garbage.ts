@@ -43,6 +43,8 @@ function references(records: ExperimentRecord[]): { keys: Set<string>; steps: Ma
   };
   for (const record of records) {
     for (const phase of record.phases) refer(phase.key, phase.total_steps);
+    for (const { uses } of [...record.phases, ...record.evaluations])
+      for (const { phase, step } of uses ?? []) refer(phase, step);
     for (const evaluation of record.evaluations) keys.add(evaluation.key);
     const decisions = [
       ...Object.values(record.decisions),

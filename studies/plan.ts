@@ -11,12 +11,14 @@ import type { EvaluationPlan, ExperimentPlan, ModelRef, PhasePlan, ScenesPlan } 
 import { OverridesInvalidError, parseOverrides } from './overrides.ts';
 import {
   batchProblems,
+  type CheckpointName,
   type Engine,
   type Hyperparameters,
   QuestionKind,
   type Role,
   type Strategy,
   type Study,
+  StudyInvalidError,
 } from './study.ts';
 
 /** Raised when a change to an engine or to the reward path makes earlier results incomparable. */
@@ -73,6 +75,54 @@ function hyperparametersOf(study: Study, role: Role): Hyperparameters {
   return values;
 }
 
+/** What a checkpoint of a phase is called: its last one, or an earlier step. */
+function checkpointOf(phase: PhasePlan, step: number): ModelRef {
+  const last = phase.hyperparameters.total_steps;
+  const name = phase.id.replace('/', '-');
+  return {
+    kind: 'phase',
+    phase: phase.key,
+    step,
+    key: checkpointKey({ phase: phase.key, step }, last),
+    name: step === last ? name : `${name}-step-${step}`,
+  };
+}
+
+/** The model that a study names (`where` in it), among `phases` that come before. Throws StudyInvalidError where there is none. */
+function namedModel(
+  study: Study,
+  where: string,
+  name: CheckpointName,
+  base: ModelRef,
+  phases: PhasePlan[],
+): ModelRef {
+  if (name === 'base') return base;
+  if (typeof name !== 'string') {
+    const { frozen: _, ...alike } = study;
+    const other: Study = {
+      ...alike,
+      schedule: name.schedule,
+      evaluation: { ...study.evaluation, pairs: [] },
+    };
+    const elsewhere = planExperiment(other, study.name, base.key).phases;
+    const model = namedModel(study, where, name.checkpoint, base, elsewhere);
+    return { ...model, name: `${model.name}-of-${name.schedule.join('-')}` };
+  }
+  const [id, step] = name.split('@');
+  const phase = phases.find((candidate) => candidate.id === id);
+  if (phase === undefined)
+    throw new StudyInvalidError(`study "${study.name}"`, [
+      `${where}: there is no phase "${id}" before it; there are ${['base', ...phases.map((known) => known.id)].join(', ')}`,
+    ]);
+  if (step === undefined) return phase.result;
+  const { total_steps, save_freq } = phase.hyperparameters;
+  if (Number(step) > total_steps || (Number(step) !== total_steps && Number(step) % save_freq !== 0))
+    throw new StudyInvalidError(`study "${study.name}"`, [
+      `${where}: ${id} saves every ${save_freq} of its ${total_steps} steps, not step ${step}`,
+    ]);
+  return checkpointOf(phase, Number(step));
+}
+
 /** Training samples of a phase: one a prompt, and DAPO's reserve. */
 function trainingCount(study: Study, { train_batch_size, total_steps }: Hyperparameters): number {
   const batches = study.algorithm.name === 'dapo' ? study.algorithm.max_generation_batches : 1;
@@ -123,13 +173,19 @@ export function planExperiment(
     images: imageRulesKey(IMAGE_RULES[study.evaluation.image_rules ?? study.image_rules]),
   };
 
-  const evaluate = (model: ModelRef, after: string | null, suffix = ''): EvaluationPlan => {
-    const trained: Strategy[] = study.schedule.includes('direct') ? ['direct', 'p2r'] : ['p2r'];
-    const strategies = study.evaluation.strategies ?? (after === null ? ['direct', 'p2r'] : trained);
+  const evaluated = (
+    id: string,
+    after: string | null,
+    strategies: Strategy[],
+    model: ModelRef,
+    perceiver?: ModelRef,
+  ): EvaluationPlan => {
+    const two = perceiver !== undefined && perceiver.key !== model.key;
     return {
-      id: evaluationId(after, suffix),
+      id,
       key: contentKey('evaluation', {
         model: model.key,
+        ...(two && { perceiver: perceiver.key }),
         scenes: heldOut.key,
         strategies,
         perceiver_max_tokens: study.evaluation.perceiver_max_tokens,
@@ -138,9 +194,16 @@ export function planExperiment(
       }),
       after,
       model,
+      ...(two && { perceiver }),
+      checkpoint: perceiver === undefined ? model.name : `${perceiver.name} for ${model.name}`,
       scenes: heldOut,
       strategies,
     };
+  };
+  const evaluate = (model: ModelRef, after: string | null, suffix = ''): EvaluationPlan => {
+    const trained: Strategy[] = study.schedule.includes('direct') ? ['direct', 'p2r'] : ['p2r'];
+    const strategies = study.evaluation.strategies ?? (after === null ? ['direct', 'p2r'] : trained);
+    return evaluated(evaluationId(after, suffix), after, strategies, model);
   };
 
   const phases: PhasePlan[] = [];
@@ -152,12 +215,14 @@ export function planExperiment(
       const decision = decisions[id];
       const hyperparameters = decided(id, hyperparametersOf(study, role), decision);
       const training = trainingScenes(study, role, iteration, hyperparameters);
+      const other = role === 'direct' ? undefined : study.frozen?.[role];
+      const frozen = other === undefined ? current : namedModel(study, `frozen.${role}`, other, base, phases);
       const key = contentKey(role, {
         engine_version: ENGINE_VERSION,
         engine: engineIdentity(study.engine),
         algorithm: study.algorithm.name === 'grpo' ? undefined : study.algorithm,
         start: current.key,
-        frozen: current.key,
+        frozen: frozen.key,
         scenes: training.key,
         seed: study.seed,
         hyperparameters,
@@ -172,32 +237,34 @@ export function planExperiment(
         skip === 'start'
           ? current
           : { kind: 'phase', ...taken, key: checkpointKey(taken, last), name: id.replace('/', '-') };
-      phases.push({
+      const phase: PhasePlan = {
         id,
         iteration,
         role,
         key,
         start: current,
-        frozen: current,
+        frozen,
         scenes: training,
         hyperparameters,
         inherit: decision?.from ?? null,
         skipped: skip !== null,
         result,
-      });
-      for (const step of skip === null ? evaluatedSteps(study, hyperparameters) : []) {
-        const checkpoint: ModelRef = {
-          kind: 'phase',
-          phase: key,
-          step,
-          key: checkpointKey({ phase: key, step }, last),
-          name: `${id.replace('/', '-')}-step-${step}`,
-        };
-        evaluations.push(evaluate(checkpoint, id, `-step-${step}`));
-      }
+      };
+      phases.push(phase);
+      for (const step of skip === null ? evaluatedSteps(study, hyperparameters) : [])
+        evaluations.push(evaluate(checkpointOf(phase, step), id, `-step-${step}`));
       current = result;
       evaluations.push(evaluate(current, id));
     }
   }
+  const pairs = (study.evaluation.pairs ?? []).map((pair, index) => {
+    const where = `evaluation.pairs.${index}`;
+    const perceiver = namedModel(study, `${where}.perceiver`, pair.perceiver, base, phases);
+    const reasoner = namedModel(study, `${where}.reasoner`, pair.reasoner, base, phases);
+    const id = `evaluation/${perceiver.name}-for-${reasoner.name}`;
+    return evaluated(id, phases.at(-1)?.id ?? null, ['p2r'], reasoner, perceiver);
+  });
+  // The last evaluation of a phase is the phase's own.
+  evaluations.splice(-1, 0, ...pairs);
   return { experiment, study, phases, evaluations };
 }

@@ -1,6 +1,6 @@
 /** How a recorded experiment changes: decisions about single phases, and forks. Pure: record in, record out. */
 import type { CheckpointRef, ExperimentRecord, PhaseDecision, Revision } from '../store/experiments.ts';
-import type { ExperimentPlan, PhasePlan } from '../workflows/types.ts';
+import type { ExperimentPlan, ModelRef, PhasePlan } from '../workflows/types.ts';
 import { parseOverrides } from './overrides.ts';
 import { planExperiment } from './plan.ts';
 import { parseStudy } from './study.ts';
@@ -52,12 +52,15 @@ export function recordOf(
       key: phase.key,
       total_steps: phase.hyperparameters.total_steps,
       skipped: phase.skipped,
+      uses: checkpointsOf([phase.start, phase.frozen]),
     })),
     evaluations: plan.evaluations.map((evaluation) => ({
       id: evaluation.id,
       key: evaluation.key,
-      checkpoint: evaluation.model.name,
+      checkpoint: evaluation.checkpoint,
       after: evaluation.after,
+      pair: evaluation.id.includes('-for-'),
+      uses: checkpointsOf([evaluation.model, evaluation.perceiver]),
     })),
     config: { ...plan.study },
     created_at: story.created_at,
@@ -66,6 +69,12 @@ export function recordOf(
     revisions: story.revisions,
     lineage: story.lineage,
   };
+}
+
+function checkpointsOf(models: (ModelRef | undefined)[]): CheckpointRef[] {
+  return models.flatMap((model) =>
+    model?.kind === 'phase' ? [{ phase: model.phase, step: model.step }] : [],
+  );
 }
 
 const UNDECIDED: PhaseDecision = { overrides: {}, from: null, skip: null, repeat: 0 };

@@ -240,3 +240,61 @@ test('what a cluster would refuse after minutes of loading is refused at once', 
   const dapo = experimentsOf((await import('./e4-dapo.ts')).default)[1]?.study.algorithm;
   expect(wrong({ version: '0.8' }, {}, { algorithm: dapo })).toThrow(/"dapo" needs engine\.version "0\.9"/);
 });
+
+test('a role may be played, or trained against, by the checkpoint of another step', () => {
+  const {
+    cases: _cases,
+    sweep: _sweep,
+    ...base
+  } = defineStudy({ ...quickstart, name: 'mine', iterations: 2 });
+  const plan = (change: object) => planExperiment(parseStudy({ ...base, ...change }, 'mine'), 'e', 'model-1');
+  const pairs = (...names: unknown[][]) => ({
+    evaluation: {
+      ...quickstart.evaluation,
+      pairs: names.map(([perceiver, reasoner]) => ({ perceiver, reasoner })),
+    },
+  });
+  const plain = plan({});
+  const { phases, evaluations } = plan(
+    pairs(
+      ['iteration-1/perceiver@5', 'base'],
+      ['iteration-2/reasoner', 'iteration-2/reasoner'],
+      ['base', { schedule: ['reasoner'], checkpoint: 'iteration-1/reasoner' }],
+    ),
+  );
+  expect(phases).toEqual(plain.phases);
+  const [mixed, same, other, own] = evaluations.slice(-4);
+  expect(mixed).toMatchObject({
+    id: 'evaluation/iteration-1-perceiver-step-5-for-base',
+    checkpoint: 'iteration-1-perceiver-step-5 for base',
+    after: 'iteration-2/reasoner',
+    perceiver: { phase: phases[0]?.key, step: 5 },
+    model: { kind: 'directory' },
+    strategies: ['p2r'],
+  });
+  // The same checkpoint in both roles is the ordinary evaluation, under its key.
+  expect(same?.key).toBe(own?.key);
+  const alone = plan({ schedule: ['reasoner'] });
+  expect(other?.model.key).toBe(alone.phases[0]?.key);
+
+  const against = plan({ frozen: { perceiver: 'base', reasoner: 'iteration-1/perceiver@10' } });
+  expect(against.phases.map(({ frozen }) => frozen.name)).toEqual([
+    'base',
+    'iteration-1-perceiver-step-10',
+    'base',
+    'iteration-1-perceiver-step-10',
+  ]);
+  expect(against.phases[0]?.key).toBe(plain.phases[0]?.key);
+  expect(against.phases[2]?.start.key).toBe(against.phases[1]?.key);
+
+  expect(() => plan(pairs(['base', 'iteration-3/reasoner']))).toThrow(
+    /evaluation\.pairs\.0\.reasoner: there is no phase "iteration-3\/reasoner" before it; there are base, iteration-1\/perceiver/,
+  );
+  expect(() => plan(pairs(['iteration-1/perceiver@7', 'base']))).toThrow(
+    /saves every 5 of its 20 steps, not step 7/,
+  );
+  expect(() => plan({ frozen: { perceiver: 'iteration-1/reasoner' } })).toThrow(
+    /frozen\.perceiver: there is no phase/,
+  );
+  expect(() => plan(pairs(['p-only', 'base']))).toThrow(/evaluation\.pairs\.0\.perceiver: write "base", /);
+});

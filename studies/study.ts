@@ -120,6 +120,23 @@ export type TrainingData = z.infer<typeof TrainingData>;
 export const Strategy = z.enum(['direct', 'p2r', 'oracle', 'random', 'none', 'grounding']);
 export type Strategy = z.infer<typeof Strategy>;
 
+const CheckpointText = z
+  .string()
+  .regex(
+    /^(?:base|iteration-[1-9]\d*\/(?:perceiver|reasoner|direct)(?:@[1-9]\d*)?)$/,
+    'write "base", "iteration-1/perceiver", or "iteration-1/perceiver@12" for its step 12',
+  );
+
+/**
+ * A checkpoint that a study names: `base`, or what a phase leaves (`iteration-1/perceiver`; its step 12: `iteration-1/perceiver@12`).
+ * With a `schedule` the phase is that of the same study under another schedule (Algorithm 1), which another of its cases trains first.
+ */
+export const CheckpointName = z.union([
+  CheckpointText,
+  z.strictObject({ schedule: z.array(Role).min(1), checkpoint: CheckpointText }),
+]);
+export type CheckpointName = z.infer<typeof CheckpointName>;
+
 /** Kinds of needle questions: one object's letter, whether two letters are the same, where one object lies from another. */
 export const QuestionKind = z.enum(['letter', 'same', 'spatial']);
 export type QuestionKind = z.infer<typeof QuestionKind>;
@@ -200,6 +217,12 @@ export const Study = z.strictObject({
     .refine((roles) => new Set(roles).size === roles.length, 'a role may train once an iteration')
     .default(['perceiver', 'reasoner'])
     .describe('roles trained in each iteration, in this order (Figure 5)'),
+  frozen: z
+    .strictObject({ perceiver: CheckpointName.optional(), reasoner: CheckpointName.optional() })
+    .optional()
+    .describe(
+      'model of the other role while this one trains, in every iteration; the checkpoint before the phase when absent (Algorithm 1)',
+    ),
   questions: z
     .strictObject({
       perceiver: z.array(QuestionKind).min(1),
@@ -230,6 +253,10 @@ export const Study = z.strictObject({
       .enum(['last', 'all'])
       .default('last')
       .describe("of each phase: its last one, or every one it saved (the paper's dynamics)"),
+    pairs: z
+      .array(z.strictObject({ perceiver: CheckpointName, reasoner: CheckpointName }))
+      .optional()
+      .describe('P2R with the roles played by two checkpoints, asked after the last phase (Table 3)'),
   }),
   reproduces: z
     .strictObject({

@@ -1,15 +1,24 @@
-/** Table 3: the checkpoints whose pairs are evaluated as perceiver and reasoner. Trained as in Figure 5, so they are reused. */
+/** Table 3: checkpoints trained as in Figure 5 (and reused), alone and in pairs, one as the perceiver and one as the reasoner. */
 import { HIGH_RESOLUTION, PAPER_4B } from './paper-settings.ts';
 import { defineStudy } from './study.ts';
+
+const R_ONLY = { schedule: ['reasoner'], checkpoint: 'iteration-1/reasoner' };
 
 export default defineStudy({
   ...PAPER_4B,
   name: 'table-3-cross-checkpoints',
-  title: 'Checkpoints for the cross-checkpoint matrix',
+  title: 'Perceiver and reasoner from different checkpoints',
   cases: {
     'p-only': { schedule: ['perceiver'] },
     'r-only': { schedule: ['reasoner'] },
-    full: { schedule: ['perceiver', 'reasoner'] },
+    full: {
+      schedule: ['perceiver', 'reasoner'],
+      'evaluation.pairs': [
+        { perceiver: 'iteration-1/perceiver', reasoner: 'base' },
+        { perceiver: 'base', reasoner: R_ONLY },
+        { perceiver: 'iteration-1/perceiver', reasoner: R_ONLY },
+      ],
+    },
   },
   reproduces: {
     item: 'Table 3',

@@ -283,6 +283,42 @@ test('a damaged checkpoint is set aside, told, and computed again', async () => 
   expect(log).toEqual(['iteration-1/perceiver@2', 'iteration-1/reasoner@1', 'iteration-1/reasoner@2']);
 }, 60_000);
 
+test('two checkpoints share the roles; one that another experiment must train first is asked for by name', async () => {
+  const smoke = await loadStudy('tiny-smoke');
+  const reasonerAlone = { schedule: ['reasoner'], checkpoint: 'iteration-1/reasoner' };
+  const pairs = [
+    { perceiver: 'iteration-1/perceiver@1', reasoner: 'base' },
+    { perceiver: 'base', reasoner: reasonerAlone },
+  ];
+  const record = await prepare({ evaluation: { ...smoke.evaluation, pairs } });
+  await expect((await start(record)).result()).rejects.toThrow();
+  expect((await readProgress(store, record)).message).toMatch(
+    /^evaluation\/base-for-iteration-1-reasoner-of-reasoner needs .* which this experiment does not train/,
+  );
+  const alone = { ...record, experiment: `${record.experiment}-alone` };
+  const study = parseStudy(
+    { ...record.config, schedule: ['reasoner'], evaluation: smoke.evaluation },
+    'test',
+  );
+  await writeExperiment(store, recordOf(planExperiment(study, alone.experiment, 'model-1'), alone));
+  await (await start(alone)).result();
+  await (await start(record)).result();
+  const { state, steps } = await readProgress(store, record);
+  expect(state).toBe('completed');
+  expect(steps.slice(-3).map((step) => `${step.id} ${step.state}`)).toEqual([
+    'evaluation/iteration-1-perceiver-step-1-for-base reused',
+    'evaluation/base-for-iteration-1-reasoner-of-reasoner completed',
+    'evaluation/iteration-1-reasoner completed',
+  ]);
+  expect(record.evaluations.map(({ pair, uses }) => [pair, uses?.map(({ step }) => step)])).toEqual([
+    [false, []],
+    [false, [2]],
+    [true, [1]],
+    [true, [2]],
+    [false, [2]],
+  ]);
+}, 60_000);
+
 test('an experiment ends early by its rule', async () => {
   const record = await prepare({ iterations: 3, early_stop: { patience: 1, min_gain: 0.05 } });
   script.accuracy = (id) => (id.includes('iteration-2') ? 0.61 : id.includes('iteration-1') ? 0.6 : 0.5);

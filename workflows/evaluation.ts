@@ -2,6 +2,7 @@
 import { defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
 import { IMAGE_RULES } from '../method/image-rules.ts';
 import { servingLimits } from '../method/serving-limits.ts';
+import type { Study } from '../studies/study.ts';
 import { dataActivities, onOneHost } from './fleets.ts';
 import { evaluationIsComplete, loadEvaluation, recordEvent, verifyModels } from './proxies.ts';
 import { recordOutcome } from './record-outcome.ts';
@@ -36,15 +37,16 @@ export async function evaluation({ experiment, evaluation: id }: EvaluationInput
     await recordEvent({
       ...event(),
       type: 'evaluation-started',
-      detail: { checkpoint: evaluation.model.name },
+      detail: { checkpoint: evaluation.checkpoint },
     });
-    await verifyModels({ experiment, user: id, models: [evaluation.model] });
+    const models = [evaluation.model, ...(evaluation.perceiver ? [evaluation.perceiver] : [])];
+    await verifyModels({ experiment, user: id, models });
     await dataActivities(study.placement).prepareScenes(evaluation.scenes);
     const served = {
       key,
       label: id,
       model: evaluation.model,
-      serving: study.serving,
+      serving: shared(study.serving, models.length),
       threads: study.engine.threads,
       limits: servingLimits(
         { perceiver: study.perceiver, reasoner: study.reasoner },
@@ -54,8 +56,21 @@ export async function evaluation({ experiment, evaluation: id }: EvaluationInput
     };
     const lost = (host: string) => recordEvent({ ...event(), type: 'host-lost', detail: { host } });
     await onOneHost(study.placement, lost, (host) =>
-      whileServing([() => host.serveModel(served)], () => host.evaluateModel({ study, evaluation })),
+      whileServing(
+        models.map(
+          (model, index) => () =>
+            host.serveModel(index === 0 ? served : { ...served, part: 'perceiver', model }),
+        ),
+        () => host.evaluateModel({ study, evaluation }),
+      ),
     );
     return { id, key, how: 'computed' };
   });
+}
+
+/** What of the machine each of `servers` that run at once may take. */
+function shared(serving: Study['serving'], servers: number): Study['serving'] {
+  return serving.kind === 'vllm' && servers > 1
+    ? { ...serving, gpu_memory_utilization: serving.gpu_memory_utilization / servers }
+    : serving;
 }

@@ -38,12 +38,17 @@ export type PhasePlan = {
   result: ModelRef;
 };
 
-/** One evaluation: a checkpoint in both roles on held-out scenes. `after` is the phase it follows, null for the base. */
+/**
+ * One evaluation on held-out scenes: `model` in both roles, or as the reasoner where another checkpoint is the `perceiver`. `after` is the
+ * phase it follows, null for the base. `checkpoint` is what people call it.
+ */
 export type EvaluationPlan = {
   id: string;
   key: string;
   after: string | null;
   model: ModelRef;
+  perceiver?: ModelRef;
+  checkpoint: string;
   scenes: ScenesPlan;
   strategies: Strategy[];
 };

@@ -92,6 +92,8 @@ export type EvaluationView = {
   key: string;
   checkpoint: string;
   after: string | null;
+  /** Two checkpoints share the roles; such an evaluation is no point of a curve. */
+  pair: boolean;
   at: number;
   state: PartState;
   message: string | null;

@@ -97,6 +97,7 @@ function evaluationViews(reading: ExperimentReading, run: RunState): EvaluationV
         key: evaluation.key,
         checkpoint: evaluation.checkpoint,
         after: evaluation.after,
+        pair: evaluation.pair ?? false,
         at: evaluatedStep(reading.record, evaluation),
         state: partState(newest, run),
         message: messageOf(newest),
@@ -146,9 +147,9 @@ export function experimentDetail(reading: ExperimentReading): ExperimentDetail {
   const { state, message } = runState(events);
   const phases = phaseViews(reading, state);
   const evaluations = evaluationViews(reading, state);
-  const scores = evaluations.flatMap((evaluation) =>
-    evaluation.strategies.map((score) => ({ ...score, after: evaluation.after })),
-  );
+  const scores = evaluations
+    .filter(({ pair }) => !pair)
+    .flatMap((evaluation) => evaluation.strategies.map((score) => ({ ...score, after: evaluation.after })));
   const trained = phases.flatMap((phase) => (phase.latest === null ? [] : [phase.latest]));
   const rowTimes = trained.flatMap((row) => row.time ?? []);
   const times = [

@@ -117,6 +117,7 @@ export function accuracyTraces(evaluations: EvaluationView[], span: number, colo
   ];
   return names.map((strategy, index) => {
     const points = evaluations.flatMap((evaluation) => {
+      if (evaluation.pair) return [];
       const score = evaluation.strategies.find((candidate) => candidate.strategy === strategy);
       return score === undefined ? [] : [{ evaluation, score }];
     });

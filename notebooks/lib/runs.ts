@@ -38,8 +38,13 @@ export type RunEvaluation = {
   strategies: Record<string, StrategyScores>;
 };
 
-/** One experiment, read whole. */
-export type Run = { record: ExperimentRecord; phases: RunPhase[]; evaluations: RunEvaluation[] };
+/** One experiment, read whole. `pairs` are evaluations in which two checkpoints share the roles; they are no points of a curve. */
+export type Run = {
+  record: ExperimentRecord;
+  phases: RunPhase[];
+  evaluations: RunEvaluation[];
+  pairs: RunEvaluation[];
+};
 
 /** There is no such experiment in the home that is looked at. */
 export class RunNotFoundError extends Error {
@@ -70,10 +75,11 @@ export async function loadRun(store: Store, name: string): Promise<Run> {
       rows: await readPhaseMetrics(store, phase.key),
     });
   const evaluations: RunEvaluation[] = [];
-  for (const { key, checkpoint, after } of record.evaluations) {
+  const pairs: RunEvaluation[] = [];
+  for (const { key, checkpoint, after, pair } of record.evaluations) {
     const scores = await readScores(store, key);
     if (scores === null) continue;
-    evaluations.push({
+    (pair ? pairs : evaluations).push({
       key,
       checkpoint,
       after,
@@ -81,7 +87,7 @@ export async function loadRun(store: Store, name: string): Promise<Run> {
       strategies: scores.strategies,
     });
   }
-  return { record, phases, evaluations: evaluations.sort((a, b) => a.at - b.at) };
+  return { record, phases, evaluations: evaluations.sort((a, b) => a.at - b.at), pairs };
 }
 
 /** Names of all experiments of a home, newest first. */

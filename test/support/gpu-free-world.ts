@@ -86,7 +86,7 @@ export function gpuFreeActivities(store: Store, script: Script, log: Log): Activ
       };
       await writeJson(evaluationFiles(store, evaluation.key).scores, {
         key: evaluation.key,
-        checkpoint: evaluation.model.name,
+        checkpoint: evaluation.checkpoint,
         model_key: evaluation.model.key,
         strategies: { p2r: scores },
       });
