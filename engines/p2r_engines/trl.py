@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import signal
 import sys
@@ -88,6 +89,8 @@ def _build_trainer(job: Job, judge: Judge) -> PackedGRPOTrainer:
     from .dapo_trainer import DapoTrainer
     from .packed_trainer import PackedGRPOTrainer
 
+    # cuBLAS repeats its results only with a workspace of fixed size.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(job.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
@@ -176,6 +179,15 @@ def _share_image_features(model: Any) -> None:
     inner.get_image_features = shared
 
 
+def _device_memory(job: Job) -> dict[str, float]:
+    """Most bytes that tensors have held on the GPU since the attempt began."""
+    if job.device == "cpu":
+        return {}
+    import torch
+
+    return {"gpu_memory_peak_bytes": float(torch.cuda.max_memory_allocated())}
+
+
 def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) -> Any:
     """A trainer callback that writes each step's records and commits checkpoints at step ends only."""
     from transformers import TrainerCallback
@@ -224,6 +236,7 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
                     "generate_seconds": self.trainer.generate_seconds,
                     "reward_seconds": judge.seconds,
                     "update_seconds": seconds - self.trainer.generate_seconds - judge.seconds,
+                    **_device_memory(job),
                 },
             )
 
