@@ -1,4 +1,5 @@
 /** A question of a benchmark as the rest of the project sees it, whatever file it came from. */
+import { letterAt } from '../method/answers.ts';
 import type { Box, Size } from '../method/boxes.ts';
 import type { AnswerForm } from '../method/prompts.ts';
 
@@ -63,9 +64,4 @@ export class BenchmarkError extends Error {
 /** `A. red`, `B. green`, one a line. */
 export function letteredLines(options: readonly string[]): string {
   return options.map((option, index) => `${letterAt(index)}. ${option}`).join('\n');
-}
-
-/** 0 -> A. */
-export function letterAt(index: number): string {
-  return String.fromCharCode(65 + index);
 }

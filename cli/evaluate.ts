@@ -18,7 +18,7 @@ import { EXTRACTORS, type ExtractorName } from '../method/answers.ts';
 import { IMAGE_RULES, type ImageRulesName } from '../method/images.ts';
 import { PROMPT_SETS, type PromptSetName } from '../method/prompts.ts';
 import { STRATEGIES, strategyNamed, UNAVAILABLE } from '../method/strategies/index.ts';
-import type { Strategy, StrategySettings } from '../method/strategies/strategy.ts';
+import { type Strategy, type StrategySettings, StrategyUnfit } from '../method/strategies/strategy.ts';
 import { canonicalJson, contentKey } from '../store/keys.ts';
 import type { Store } from '../store/layout.ts';
 import { inspectModel } from '../store/models.ts';
@@ -297,7 +297,7 @@ function report(
 
 /** Errors that the user can mend, as one sentence with the exit code that fits. */
 function mended(error: unknown): unknown {
-  if (error instanceof BenchmarkError) return new UserError(error.message);
+  if (error instanceof BenchmarkError || error instanceof StrategyUnfit) return new UserError(error.message);
   if (error instanceof EndpointDown) return new UserError(error.message, EXIT.unavailable);
   if (error instanceof RequestFailed)
     return new UserError(error.message, error.kind === 'misconfigured' ? EXIT.usage : EXIT.unavailable);

@@ -8,7 +8,10 @@ test('the body is the JSON it stands for, images and all', () => {
     to: 'reasoner',
     messages: [
       { role: 'system', parts: ['You are "helpful".'] },
-      { role: 'user', parts: [{ bytes: jpeg, pixels: 1 }, { bytes: png, pixels: 1 }, 'Was? é\n中'] },
+      {
+        role: 'user',
+        parts: [{ bytes: jpeg, width: 1, height: 1 }, { bytes: png, width: 1, height: 1 }, 'Was? é\n中'],
+      },
     ],
     decoding: { max_tokens: 5, temperature: 0, top_k: 20, stop: ['</code>'], top_logprobs: 3 },
   });

@@ -160,12 +160,9 @@ export class Images {
   async whole(source: ImageSource, rules: ImageRules): Promise<SentImage> {
     const bytes = await this.file(source);
     const header = await readHeader(bytes, rules);
-    if (passesThrough(header, bytes, rules)) return { bytes, pixels: header.width * header.height };
-    const { width, height } = wholeSize(header, rules);
-    return {
-      bytes: await this.#prepare(source, rules, (decoded) => prepareWhole(decoded, rules)),
-      pixels: width * height,
-    };
+    if (passesThrough(header, bytes, rules)) return { bytes, width: header.width, height: header.height };
+    const bytesOfSize = await this.#prepare(source, rules, (decoded) => prepareWhole(decoded, rules));
+    return { bytes: bytesOfSize, ...wholeSize(header, rules) };
   }
 
   /** Annotated whole image first, then the crops. */
@@ -176,15 +173,14 @@ export class Images {
   ): Promise<{ images: SentImage[]; usedBoxes: Box[] }> {
     return this.#prepare(source, rules, async (decoded) => {
       const { annotated, crops, usedBoxes } = await prepareEvidence(decoded, boxes, rules);
-      const whole = wholeSize(decoded, rules);
       const targets = planCrops(boxes, decoded, rules).map(({ plan }) => plan.target);
       return {
         images: [
-          { bytes: annotated, pixels: whole.width * whole.height },
-          ...crops.map((bytes, index) => ({
-            bytes,
-            pixels: (targets[index]?.width ?? 0) * (targets[index]?.height ?? 0),
-          })),
+          { bytes: annotated, ...wholeSize(decoded, rules) },
+          ...crops.flatMap((bytes, index) => {
+            const target = targets[index];
+            return target === undefined ? [] : { bytes, ...target };
+          }),
         ],
         usedBoxes,
       };
@@ -195,17 +191,15 @@ export class Images {
   crop(source: ImageSource, box: Box, rules: ImageRules): Promise<SentImage | null> {
     return this.#prepare(source, rules, async (decoded) => {
       const cut = await prepareCrop(decoded, box, rules);
-      return cut === null
-        ? null
-        : { bytes: cut.bytes, pixels: cut.plan.target.width * cut.plan.target.height };
+      return cut === null ? null : { bytes: cut.bytes, ...cut.plan.target };
     });
   }
 
-  /** The whole image with one frame. */
-  framed(source: ImageSource, box: Box, rules: ImageRules): Promise<SentImage> {
-    return this.#prepare(source, rules, async (decoded) => {
-      const { width, height } = wholeSize(decoded, rules);
-      return { bytes: await prepareAnnotated(decoded, [box], rules), pixels: width * height };
-    });
+  /** The whole image with boxes drawn. */
+  framed(source: ImageSource, boxes: readonly Box[], rules: ImageRules): Promise<SentImage> {
+    return this.#prepare(source, rules, async (decoded) => ({
+      bytes: await prepareAnnotated(decoded, boxes, rules),
+      ...wholeSize(decoded, rules),
+    }));
   }
 }

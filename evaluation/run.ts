@@ -348,7 +348,7 @@ export class EvaluationRun {
       whole: (rules = imageRules) => this.#images.whole(item.image, rules),
       evidence: (boxes) => this.#images.evidence(item.image, boxes, imageRules),
       crop: (box, rules) => this.#images.crop(item.image, box, rules),
-      framed: (box, rules) => this.#images.framed(item.image, box, rules),
+      framed: (boxes, rules) => this.#images.framed(item.image, boxes, rules),
       random: randomFrom(`${item.id}#${repeat}`),
       ask: async (request) => {
         if (cost.calls >= strategy.budget.calls) throw new BudgetSpent('calls');
@@ -371,7 +371,7 @@ export class EvaluationRun {
         cost.prompt_tokens += row.prompt_tokens;
         cost.completion_tokens += row.completion_tokens;
         cost.images += images.length;
-        cost.pixels += images.reduce((sum, image) => sum + image.pixels, 0);
+        cost.pixels += images.reduce((sum, image) => sum + image.width * image.height, 0);
         cost.truncated += row.finish === 'length' ? 1 : 0;
         cost.model_seconds += row.seconds;
         return replyOf(row);

@@ -76,7 +76,8 @@ export function normaliseText(text: string): string {
     .replace(/["'`*.,;:!?()\s]{0,32}$/, '');
 }
 
-function letterAt(index: number): string {
+/** 0 -> A. */
+export function letterAt(index: number): string {
   return String.fromCharCode(65 + index);
 }
 

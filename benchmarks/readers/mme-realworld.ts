@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { type Benchmark, BenchmarkError, type ImageSource, type Item, letterAt } from '../item.ts';
+import { letterAt } from '../../method/answers.ts';
+import { type Benchmark, BenchmarkError, type ImageSource, type Item } from '../item.ts';
 import { imageFile } from './images.ts';
 import { pythonStrings, withoutLetter } from './options.ts';
 import { type ReaderTools, readParquet, storedImage } from './parquet.ts';

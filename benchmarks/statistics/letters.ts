@@ -1,5 +1,5 @@
 /** Whether a model prefers a letter: chi-square of the chosen letters, consistency over permutations, option shuffling. */
-import { letterAt } from '../item.ts';
+import { letterAt } from '../../method/answers.ts';
 import { seededRandom } from './random.ts';
 
 /** How often each letter was chosen, how often it should have been, and whether the two differ by more than chance. */

@@ -20,8 +20,8 @@ export type Question = {
   sentence?: boolean;
 };
 
-/** An encoded image as it is sent. `pixels` is its width times height. */
-export type SentImage = { bytes: Buffer; pixels: number };
+/** An encoded image as it is sent, with its size in pixels. */
+export type SentImage = { bytes: Buffer; width: number; height: number };
 
 /** A part of a message: text, or an image. */
 export type Part = string | SentImage;
@@ -104,8 +104,8 @@ export type StrategyContext = {
   evidence(boxes: readonly Box[]): Promise<{ images: SentImage[]; usedBoxes: Box[] }>;
   /** One region, cut and resized under the rules; `null` where it is too small or too thin. */
   crop(box: Box, rules: ImageRules): Promise<SentImage | null>;
-  /** One region with one frame drawn on the whole image, and no crop. */
-  framed(box: Box, rules: ImageRules): Promise<SentImage>;
+  /** The whole image with boxes drawn, and no crop. */
+  framed(boxes: readonly Box[], rules: ImageRules): Promise<SentImage>;
   /** Sends one request; retries and slots are the caller's affair. Throws {@link BudgetSpent} beyond the budget. */
   ask(request: Request): Promise<Reply>;
   /** Repeatable random numbers in [0, 1): the same for the same question and repeat, whoever answers and whatever else runs. */
@@ -135,6 +135,16 @@ export class BudgetSpent extends Error {
     super(`The strategy's budget is used up: ${stop}.`);
     this.name = 'BudgetSpent';
     this.stop = stop;
+  }
+}
+
+/** The endpoint lacks what a strategy needs: no property of the question, and no answer that could be wrong. */
+export class StrategyUnfit extends Error {
+  override readonly name = 'StrategyUnfit';
+  constructor(strategy: string, why: string) {
+    super(
+      `The strategy "${strategy}" cannot be run here: it ${why}. Leave it out, or serve the model otherwise.`,
+    );
   }
 }
 
