@@ -5,12 +5,13 @@ import path from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import sharp from 'sharp';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { STRATEGIES } from '../method/strategies/index.ts';
 import { evaluationFiles, Prediction, readScores } from '../store/evaluations.ts';
 import { readJson, readJsonLines, writeJson } from '../store/files.ts';
 import { openStore, type Store } from '../store/layout.ts';
 import { loadStudy } from '../studies/index.ts';
 import { planExperiment } from '../studies/plan.ts';
-import type { Study } from '../studies/study.ts';
+import { Strategy, type Study } from '../studies/study.ts';
 import type { EvaluationPlan } from '../workflows/types.ts';
 import { createEvaluationActivities } from './evaluating.ts';
 import { serviceFiles } from './phase-files.ts';
@@ -132,6 +133,10 @@ test('an evaluation begun by the first version goes on: its old lines stay reada
   await evaluate();
   expect((await readScores(store, key))?.strategies.direct?.count).toBe(2);
   expect(await readJsonLines(evaluationFiles(store, key).predictions, Prediction)).toHaveLength(15);
+});
+
+test('a study may name every strategy that there is, and no other', () => {
+  expect(Strategy.options.toSorted()).toEqual(STRATEGIES.map(({ name }) => name).toSorted());
 });
 
 test('two attempts at once, and one after another, end with the same scores and ask nothing that is known', async () => {

@@ -114,10 +114,25 @@ export const TrainingData = z.discriminatedUnion('kind', [
 export type TrainingData = z.infer<typeof TrainingData>;
 
 /**
- * How questions are answered in an evaluation: from the image alone (`direct`), with boxes of the model itself (`p2r`), of the ground truth
- * (`oracle`), drawn at random (`random`) or none (`none`), or boxes only, right when they match the ground truth (`grounding`, Table 4).
+ * How questions are answered in an evaluation: from the image alone (`direct`, `cot`), with boxes of the model itself (`p2r`, also called
+ * `self` beside `oracle`, `random` and `none`: Figure 12), boxes only (`grounding`, Table 4), or by another paper's protocol.
  */
-export const Strategy = z.enum(['direct', 'p2r', 'oracle', 'random', 'none', 'grounding']);
+export const Strategy = z.enum([
+  'direct',
+  'cot',
+  'p2r',
+  'self',
+  'oracle',
+  'random',
+  'none',
+  'grounding',
+  'qwen3-vl-zoom',
+  'zoom-eye',
+  'dyfo-vlm',
+  'deepeyes',
+  'mini-o3',
+  'pixel-reasoner',
+]);
 export type Strategy = z.infer<typeof Strategy>;
 
 const CheckpointText = z

@@ -140,6 +140,12 @@ function merged(boxes: readonly Box[]): Box[] {
   return list;
 }
 
+/** What is shown of a region; `zoomed` where it is not the whole image. */
+type View = { parts: Part[]; zoomed: boolean };
+
+/** Views kept: those of four siblings and of the node before them. */
+const KEPT_VIEWS = 5;
+
 /** The model's eyes in one question: what it is shown of regions, and how sure it is of "Yes". */
 class Viewer {
   readonly #context: StrategyContext;
@@ -150,8 +156,29 @@ class Viewer {
     this.#context = context;
   }
 
+  /** Views of the nodes asked about last; each is asked about more than once. */
+  readonly #views = new Map<Node, Promise<View>>();
+  /** Views are made one after another: few pixels at once, and requests in an order that does not depend on how long each took. */
+  #making: Promise<unknown> = Promise.resolve();
+
   /** Images with their introduction: the whole image, or the whole with red frames and the part inside them. */
-  async parts(regions: readonly Node[], small = false): Promise<{ parts: Part[]; zoomed: boolean }> {
+  view(regions: readonly Node[], small = false): Promise<View> {
+    const view = this.#making.then(() => this.#make(regions, small));
+    this.#making = view.catch(() => undefined);
+    return view;
+  }
+
+  #viewOf(node: Node): Promise<View> {
+    const view = this.#views.get(node) ?? this.view([node]);
+    this.#views.set(node, view);
+    for (const oldest of this.#views.keys()) {
+      if (this.#views.size <= KEPT_VIEWS) break;
+      this.#views.delete(oldest);
+    }
+    return view;
+  }
+
+  async #make(regions: readonly Node[], small: boolean): Promise<View> {
     const { size } = this.#context.question;
     const longest = Math.max(size.width, size.height);
     const budget = Math.floor((size.width * size.height * VIEW ** 2) / longest ** 2);
@@ -180,7 +207,7 @@ class Viewer {
 
   /** How much more likely "Yes" is than "No" as the first token, -1 to 1. */
   async confidence(node: Node, prompt: (zoomed: boolean) => string, small = false): Promise<number> {
-    const { parts, zoomed } = await this.parts([node], small);
+    const { parts, zoomed } = await (small ? this.view([node], true) : this.#viewOf(node));
     const reply = await this.#context.ask({
       to: 'reasoner',
       messages: [{ role: 'user', parts: ended(parts, prompt(zoomed)) }],
@@ -338,7 +365,7 @@ export const zoomEye: Strategy = {
       question.options.length === 0
         ? question.text
         : `${question.stem}\n${options}Answer the option letter directly.`;
-    const { parts } = await viewer.parts(nodes);
+    const { parts } = await viewer.view(nodes);
     const reply = await context.ask({
       to: 'reasoner',
       messages: [{ role: 'user', parts: ended(parts, text) }],
