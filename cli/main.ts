@@ -27,6 +27,7 @@ import { addDecisionCommands } from './decision-commands.ts';
 import { EXIT, UserError } from './errors.ts';
 import { addEvalCommand } from './eval-command.ts';
 import { addGcCommand } from './gc-command.ts';
+import { addModelsCommand } from './models-command.ts';
 import { addNotebookCommand } from './notebook.ts';
 import { ensurePython } from './python-environment.ts';
 import { progressLines, resultRows, resultTable } from './render.ts';
@@ -277,6 +278,7 @@ program
 addEvalCommand(program, store);
 addDatasetsCommand(program, store);
 addReportCommand(program, store);
+addModelsCommand(program);
 
 try {
   await program.parseAsync();
