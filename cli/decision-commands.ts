@@ -5,6 +5,7 @@ import type { Store } from '../store/layout.ts';
 import { plannedSteps } from '../store/reuse.ts';
 import { loadStudy, StudyNotFoundError } from '../studies/index.ts';
 import { parseAssignments, withStudySettings } from '../studies/overrides.ts';
+import { withStudy } from '../studies/revisions.ts';
 import { parseStudy } from '../studies/study.ts';
 import { changeOf, decideAtGate, forkRecord, rerun, rerunRecord, setPaused } from './commands/deciding.ts';
 import { requireExperiment, resolveStudy } from './commands/experiments.ts';
@@ -48,8 +49,8 @@ export function addDecisionCommands(program: Command, context: CommandContext): 
       const before =
         existing ?? (await readExperiment(store, `${study.name}-seed${study.seed}`).catch(() => null));
       const wanted = parseStudy(withStudySettings(study, parseAssignments(options.set)), name);
-      const resolved = await resolveStudy(store, wanted, existing?.experiment);
-      const record = existing !== null && options.set.length === 0 ? existing : resolved;
+      const record =
+        existing === null ? await resolveStudy(store, wanted, undefined) : withStudy(existing, wanted);
       const steps = await plannedSteps(store, record, before);
       if (options.json) printJson(steps);
       else for (const line of planLines(steps)) print(line);

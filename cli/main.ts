@@ -43,6 +43,12 @@ const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
 
 type Json = { json?: boolean };
 
+// Whoever reads the output (head, less) has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(EXIT.ok);
+});
+
 const program = new Command('p2r')
   .description('Durable Perceive-to-Reason experiments.')
   .exitOverride()

@@ -140,5 +140,21 @@ function settingChanges(before: ExperimentRecord | null, after: ExperimentRecord
   if (now?.from && JSON.stringify(then?.from ?? null) !== JSON.stringify(now.from))
     changed.push(`begins at step ${now.from.step}`);
   if ((then?.repeat ?? 0) !== (now?.repeat ?? 0)) changed.push('once more');
-  return changed.length > 0 ? changed.join(', ') : 'the study differs';
+  if (changed.length > 0) return changed.join(', ');
+  const earlier = leaves(before?.config ?? {});
+  const differing = [...leaves(after.config)]
+    .filter(([name, value]) => earlier.get(name) !== value)
+    .map(([name, value]) => `${name} = ${value}`);
+  return differing.length > 0 ? differing.join(', ') : 'the study differs';
+}
+
+/** Values by dotted key, as text. */
+function leaves(value: Record<string, unknown>, prefix = ''): Map<string, string> {
+  return new Map(
+    Object.entries(value).flatMap(([name, inner]) =>
+      typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+        ? [...leaves(inner as Record<string, unknown>, `${prefix}${name}.`)]
+        : [[`${prefix}${name}`, JSON.stringify(inner)] as const],
+    ),
+  );
 }

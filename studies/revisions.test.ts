@@ -3,7 +3,8 @@ import type { ExperimentRecord } from '../store/experiments.ts';
 import { loadStudy } from './index.ts';
 import { OverridesInvalidError, parseAssignments, parseOverrides, withStudySettings } from './overrides.ts';
 import { planExperiment } from './plan.ts';
-import { fork, PhaseUnknownError, planOf, recordOf, revise } from './revisions.ts';
+import { fork, PhaseUnknownError, planOf, recordOf, revise, withStudy } from './revisions.ts';
+import { parseStudy } from './study.ts';
 
 async function record(): Promise<ExperimentRecord> {
   const study = await loadStudy('tiny-two-iterations');
@@ -32,6 +33,14 @@ test('other settings change the phase and what follows, and nothing before', asy
   expect(planOf(after).phases[1]?.hyperparameters.lr).toBe(1e-5);
   expect(planOf(after).phases[3]?.hyperparameters.lr).toBe(planOf(before).phases[3]?.hyperparameters.lr);
   expect(after.revisions).toMatchObject([{ phase: 'iteration-1/reasoner', key: keys(before)[1] }]);
+});
+
+test('other settings of the study leave decisions about phases as they are', async () => {
+  const decided = revise(await record(), 'iteration-1/reasoner', { overrides: { lr: 1e-5 } }, ask('a'));
+  const study = parseStudy(withStudySettings(decided.config, { 'perceiver.lr': 1e-6 }), 'two');
+  const { phases } = planOf(withStudy(decided, study));
+  expect(phases.map(({ hyperparameters }) => hyperparameters.lr)).toEqual([1e-6, 1e-5, 1e-6, 3e-5]);
+  expect(withStudy(decided, planOf(decided).study)).toEqual(decided);
 });
 
 test('a request that comes twice counts once', async () => {

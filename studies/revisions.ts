@@ -3,7 +3,7 @@ import type { CheckpointRef, ExperimentRecord, PhaseDecision, Revision } from '.
 import type { ExperimentPlan, ModelRef, PhasePlan } from '../workflows/types.ts';
 import { parseOverrides } from './overrides.ts';
 import { planExperiment } from './plan.ts';
-import { parseStudy } from './study.ts';
+import { parseStudy, type Study } from './study.ts';
 
 /** No phase of that id; the message names those there are. */
 export class PhaseUnknownError extends Error {
@@ -90,6 +90,11 @@ function changed(before: PhaseDecision, change: Change): PhaseDecision {
     skip: null,
     repeat: before.repeat + (change.again ? 1 : 0),
   };
+}
+
+/** The record with other settings of its study; what was decided about its phases stays. Throws OverridesInvalidError where it no longer fits. */
+export function withStudy(record: ExperimentRecord, study: Study): ExperimentRecord {
+  return recordOf(planExperiment(study, record.experiment, record.base_key, record.decisions), record);
 }
 
 /** Who asked for a change, when, and under which id. */

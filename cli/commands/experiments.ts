@@ -115,7 +115,17 @@ export async function begin(store: Store, client: Client, record: ExperimentReco
     typedSearchAttributes: stepAttributes(record.experiment, null, null),
     staticSummary: parseStudy(record.config, record.experiment).title,
   });
-  while ((await readEvents(store, record.experiment)).length === before) await sleep(100);
+  while ((await readEvents(store, record.experiment)).length === before) {
+    await requireServices(store, `${record.experiment} was starting`, 'run the same command again');
+    await sleep(100);
+  }
+}
+
+/** Throws a UserError when this home's own services are gone; those that run elsewhere are not looked at. */
+async function requireServices(store: Store, during: string, remedy: string): Promise<void> {
+  if (process.env.TEMPORAL_ADDRESS || process.env.TEMPORAL_PROFILE) return;
+  if ((await runningServices(store)) === null)
+    throw new UserError(`The services were stopped while ${during}; ${remedy}`, EXIT.unavailable);
 }
 
 /** Follows a run until it ends, pauses or waits for a decision; calls `show` after each look. Rejects when `signal` aborts, or with a UserError when the services stop. */
@@ -131,15 +141,11 @@ export async function follow(
     const progress = await readProgress(store, record);
     show(progress);
     if (progress.state !== 'running' && progress.state !== 'pending') return progress;
-    if (
-      !process.env.TEMPORAL_ADDRESS &&
-      !process.env.TEMPORAL_PROFILE &&
-      (await runningServices(store)) === null
-    )
-      throw new UserError(
-        `The services were stopped while ${record.experiment} was running; go on with: npx p2r up && npx p2r watch ${record.experiment}`,
-        EXIT.unavailable,
-      );
+    await requireServices(
+      store,
+      `${record.experiment} was running`,
+      `go on with: npx p2r up && npx p2r watch ${record.experiment}`,
+    );
     await sleep(500, undefined, { signal });
   }
 }
