@@ -6,12 +6,13 @@ import { createEvaluationActivities } from './evaluating.ts';
 import { createEventActivities } from './events.ts';
 import { createRewardActivities } from './reward-service.ts';
 import { createServingActivities } from './serving.ts';
+import { createSlotActivities } from './slots.ts';
 import { createTrainingActivities } from './training.ts';
 
 export type Activities = ReturnType<typeof createActivities>;
 
-/** Builds every activity with its dependencies. */
-export function createActivities(store: Store) {
+/** Builds every activity with its dependencies, for a machine with so many `slots`. */
+export function createActivities(store: Store, slots: number) {
   return {
     ...createDatasetActivities(store),
     ...createDecidingActivities(store),
@@ -19,6 +20,7 @@ export function createActivities(store: Store) {
     ...createEventActivities(store),
     ...createRewardActivities(store),
     ...createServingActivities(store),
+    ...createSlotActivities(store, slots),
     ...createTrainingActivities(store),
   };
 }

@@ -1,6 +1,6 @@
 /** The `p2r` command. */
 import path from 'node:path';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import logUpdate from 'log-update';
 import { PROJECT } from '../activities/environment.ts';
 import { type ExperimentRecord, listExperiments } from '../store/experiments.ts';
@@ -8,6 +8,7 @@ import { CorruptFileError } from '../store/files.ts';
 import { InvalidIdError, openStore, type Store } from '../store/layout.ts';
 import { ModelInvalidError } from '../store/models.ts';
 import { readProgress } from '../store/progress.ts';
+import { Priority, readPriority, writePriority } from '../store/slots.ts';
 import { loadStudyFile, StudyNotFoundError } from '../studies/index.ts';
 import { OverridesInvalidError } from '../studies/overrides.ts';
 import { PhaseUnknownError } from '../studies/revisions.ts';
@@ -42,6 +43,13 @@ const print = (line: string) => process.stdout.write(`${line}\n`);
 const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
 
 type Json = { json?: boolean };
+type RunOptions = Json & { detach?: boolean; priority?: number };
+
+function priorityNumber(text: string): number {
+  const parsed = Priority.safeParse(Number(text));
+  if (parsed.success) return parsed.data;
+  throw new InvalidArgumentError('it must be a whole number from 1 (first) to 5.');
+}
 
 // Whoever reads the output (head, less) has seen enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -62,13 +70,10 @@ async function withServices(): Promise<void> {
 }
 
 /** Runs a study to its end with a progress display. Ctrl-C stops services and trainer and says how to go on. */
-async function runStudy(
-  study: Study,
-  name: string | undefined,
-  options: Json & { detach?: boolean },
-): Promise<void> {
+async function runStudy(study: Study, name: string | undefined, options: RunOptions): Promise<void> {
   const wanted = await resolveStudy(store, study, name);
   await withServices();
+  if (options.priority !== undefined) await writePriority(store, wanted.experiment, options.priority);
   await followToEnd(await startExperiment(store, wanted), options);
 }
 
@@ -138,11 +143,12 @@ program
   .argument('<study>', 'name of a study, or path of a .ts file')
   .option('--as <name>', 'name of the experiment')
   .option('--seed <n>', 'another seed than the study’s', (text) => Number(text))
+  .option('--priority <n>', 'whose turn comes first on this machine: 1 (first) to 5, else 3', priorityNumber)
   .option('--detach', 'return once it is running')
   .option('--json', 'print the result as JSON')
   .description('run a study, starting the services if need be')
-  .addHelpText('after', '\nExample:\n  p2r run tiny-quickstart --seed 2')
-  .action(async (name: string, options: Json & { as?: string; seed?: number; detach?: boolean }) => {
+  .addHelpText('after', '\nExample:\n  p2r run tiny-quickstart --seed 2 --priority 1')
+  .action(async (name: string, options: RunOptions & { as?: string; seed?: number }) => {
     const { seed: written, ...file } = await loadStudyFile(name);
     const planned = experimentsOf({ ...file, seed: options.seed ?? written });
     if (options.as !== undefined && planned.length > 1)
@@ -170,6 +176,7 @@ program
           experiment: record.experiment,
           study: record.study,
           state,
+          priority: await readPriority(store, record.experiment),
           done: steps.filter((step) => ['completed', 'reused', 'skipped'].includes(step.state)).length,
           of: steps.length,
           created_at: record.created_at,
@@ -181,7 +188,7 @@ program
     else
       for (const row of rows)
         print(
-          `${row.experiment.padEnd(36)} ${row.state.padEnd(10)} ${row.done}/${row.of}  ${row.created_at}`,
+          `${row.experiment.padEnd(36)} ${row.state.padEnd(10)} ${row.done}/${row.of}  priority ${row.priority}  ${row.created_at}`,
         );
   });
 
@@ -224,6 +231,20 @@ program
       if (!abort.signal.aborted) throw error;
       process.exitCode = EXIT.interrupted;
     }
+  });
+
+program
+  .command('priority')
+  .argument('<experiment>')
+  .argument('<n>', '1 (first) to 5', priorityNumber)
+  .description(
+    'change whose turn comes first on this machine; what computes now finishes its phase or evaluation',
+  )
+  .addHelpText('after', '\nExample:\n  p2r priority tiny-quickstart-seed1 1')
+  .action(async (experiment: string, priority: number) => {
+    await requireExperiment(store, experiment, await names());
+    await writePriority(store, experiment, priority);
+    print(`${experiment} has priority ${priority}.`);
   });
 
 program

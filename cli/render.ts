@@ -30,6 +30,7 @@ export function stepLine(step: StepProgress): string {
     skipped: '⤼',
     failed: '✘',
   }[step.state];
+  if (step.state === 'pending' && step.message !== null) return `${mark} ${step.id}  ${step.message}`;
   if (step.kind === 'evaluation') return `${mark} ${step.id}${step.state === 'reused' ? '  (reused)' : ''}`;
   const m = step.latest;
   const numbers =

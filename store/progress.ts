@@ -5,7 +5,10 @@ import { type ExperimentEvent, type ExperimentRecord, readEvents } from './exper
 import type { Store } from './layout.ts';
 import { type AttemptMetricRow, readPhaseMetrics } from './metrics.ts';
 
-/** State of one phase or evaluation of an experiment; a "waiting" phase wants a decision, a "pending" one has not begun. */
+/**
+ * State of one phase or evaluation of an experiment; a "waiting" phase wants a decision, a "pending" one has not begun (and waits for a slot
+ * of the machine where it has a message).
+ */
 export type StepProgress = {
   id: string;
   key: string;
@@ -18,10 +21,10 @@ export type StepProgress = {
   message: string | null;
 };
 
-/** State of an experiment. */
+/** State of an experiment; "queued" while its next part waits for a slot of the machine. */
 export type Progress = {
   experiment: string;
-  state: 'pending' | 'running' | 'waiting' | 'paused' | 'completed' | 'failed' | 'cancelled';
+  state: 'pending' | 'queued' | 'running' | 'waiting' | 'paused' | 'completed' | 'failed' | 'cancelled';
   message: string | null;
   steps: StepProgress[];
   seconds_left: number | null;
@@ -58,11 +61,13 @@ export async function readProgress(store: Store, record: ExperimentRecord): Prom
   const end = events.findLast((event) => event.phase === null && event.type !== 'experiment-stopped-early');
   const gate = order.find((step) => step.state === 'waiting');
   const own = end === undefined ? 'pending' : (EXPERIMENT_STATES[end.type] ?? 'running');
-  const state = own === 'running' && gate !== undefined ? 'waiting' : own;
+  const queued = order.find((step) => step.state === 'pending' && step.message !== null);
+  const state =
+    own !== 'running' ? own : gate !== undefined ? 'waiting' : queued !== undefined ? 'queued' : own;
   return {
     experiment: record.experiment,
     state,
-    message: messageOf(end) ?? gate?.message ?? null,
+    message: messageOf(end) ?? gate?.message ?? queued?.message ?? null,
     steps: order,
     seconds_left: timeLeft(order),
   };

@@ -11,6 +11,7 @@ import { type ExperimentRecord, readEvents, readExperiment, writeExperiment } fr
 import { openStore } from '../store/layout.ts';
 import { readPhaseMetrics } from '../store/metrics.ts';
 import { readProgress } from '../store/progress.ts';
+import { queue, writePriority } from '../store/slots.ts';
 import { loadStudy } from '../studies/index.ts';
 import { planExperiment } from '../studies/plan.ts';
 import { fork, recordOf, revise } from '../studies/revisions.ts';
@@ -18,6 +19,7 @@ import { parseStudy } from '../studies/study.ts';
 import { abortPhaseUpdate, retryPhaseUpdate, skipPhaseUpdate } from '../workflows/decisions.ts';
 import { pauseUpdate, resumeUpdate } from '../workflows/experiment.ts';
 import { SEARCH_ATTRIBUTES } from '../workflows/search-attributes.ts';
+import type { PhasePlan } from '../workflows/types.ts';
 import { gpuFreeActivities, type Log, type Script } from './support/gpu-free-world.ts';
 import { recordedHistory } from './support/recorded-history.ts';
 
@@ -317,6 +319,55 @@ test('two checkpoints share the roles; one that another experiment must train fi
     [true, [2]],
     [false, [2]],
   ]);
+}, 60_000);
+
+test('experiments take turns by priority; one that is terminated, or waits at its gate, holds nobody up', async () => {
+  const onlyPerceiver = { schedule: ['perceiver'] };
+  const [first, second, urgent] = [
+    await prepare(onlyPerceiver),
+    await prepare(onlyPerceiver),
+    await prepare(onlyPerceiver),
+  ];
+  await writePriority(store, urgent.experiment, 1);
+  const isOf = (record: ExperimentRecord) => (phase: PhasePlan) => phase.key === record.phases[0]?.key;
+  const begun = Promise.withResolvers<void>();
+  const nothing = new Promise<void>(() => undefined);
+  script.before = async (phase) => {
+    if (!isOf(first)(phase)) return;
+    begun.resolve();
+    await nothing;
+  };
+  script.failure = (phase) => (isOf(urgent)(phase) ? 'no luck' : null);
+  const order: string[] = [];
+  script.metrics = (phase, step) => {
+    if (step === 1) order.push(isOf(second)(phase) ? 'second' : 'another');
+    return { reward_mean: 0.5 };
+  };
+  const handles = [await start(first)];
+  await begun.promise;
+  for (const record of [second, urgent]) {
+    handles.push(await start(record));
+    await happened(record.experiment, 'phase-queued');
+  }
+  expect((await queue(store)).map(({ experiment, slot }) => [experiment, slot])).toEqual([
+    [first.experiment, 0],
+    [urgent.experiment, null],
+    [second.experiment, null],
+  ]);
+  expect(await readProgress(store, second)).toMatchObject({
+    state: 'queued',
+    message: `waits for its turn on this machine; now: iteration-1/perceiver of ${first.experiment}`,
+  });
+  await gateOf(first.experiment, 'iteration-1/perceiver').terminate();
+  await happened(urgent.experiment, 'phase-waiting');
+  const gone = await readEvents(store, second.experiment);
+  expect(gone.some(({ type }) => type === 'phase-started')).toBe(false);
+  await handles[1]?.result();
+  expect(order).toEqual(['second']);
+  expect(await queue(store)).toEqual([]);
+  await gateOf(urgent.experiment, 'iteration-1/perceiver').executeUpdate(abortPhaseUpdate);
+  await expect(handles[2]?.result()).rejects.toThrow();
+  await expect(handles[0]?.result()).rejects.toThrow();
 }, 60_000);
 
 test('an experiment ends early by its rule', async () => {

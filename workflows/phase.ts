@@ -19,6 +19,7 @@ import { servingLimits } from '../method/serving-limits.ts';
 import { abortPhaseUpdate, checkRetry, checkSkip, retryPhaseUpdate, skipPhaseUpdate } from './decisions.ts';
 import { isDamagedInput, type Recognised, recognisedFailure } from './failures.ts';
 import { dataActivities, onOneHost } from './fleets.ts';
+import { inTurn } from './in-turn.ts';
 import {
   checkAcceptance,
   decide,
@@ -131,16 +132,29 @@ export async function phase({ experiment, phase: id }: PhaseInput): Promise<Step
   });
 }
 
-/** Brings the phase's result about: by a decision, from the disk, or by training. */
+/** Brings the phase's result about: by a decision, from the disk, or by training, when it is this phase's turn on the machine. */
 async function obtain(
+  experiment: string,
+  loaded: LoadedPhase,
+  enter: (activity: string) => void,
+): Promise<StepResult['how']> {
+  const { study, phase } = loaded;
+  if (phase.skipped) return 'skipped';
+  const whole = { key: phase.key, totalSteps: phase.hyperparameters.total_steps };
+  if (await phaseIsComplete(whole)) return 'reused';
+  enter('wait for a slot');
+  return inTurn({ kind: 'phase', experiment, part: phase.id }, study.placement, async (waited) =>
+    // Another experiment may have computed the same meanwhile.
+    waited && (await phaseIsComplete(whole)) ? 'reused' : compute(experiment, loaded, enter),
+  );
+}
+
+async function compute(
   experiment: string,
   { study, phase }: LoadedPhase,
   enter: (activity: string) => void,
-): Promise<StepResult['how']> {
+): Promise<'computed'> {
   const event = { experiment, phase: phase.id, key: phase.key };
-  if (phase.skipped) return 'skipped';
-  if (await phaseIsComplete({ key: phase.key, totalSteps: phase.hyperparameters.total_steps }))
-    return 'reused';
   await recordEvent({ ...event, type: 'phase-started', detail: { role: phase.role } });
   await verifyModels({ experiment, user: phase.id, models: [phase.start, phase.frozen] });
   const input = { study, phase };

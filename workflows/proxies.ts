@@ -27,6 +27,7 @@ export const {
   retryByRule,
   decide,
   stopsEarly,
+  releaseSlot,
 } = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
   retry: { initialInterval: '1s', maximumInterval: '30s', nonRetryableErrorTypes: NEVER_RETRIED },
@@ -44,3 +45,6 @@ export const LONG_WORK: ActivityOptions = {
     nonRetryableErrorTypes: NEVER_RETRIED,
   },
 };
+
+/** May wait for as long as others compute. */
+export const { acquireSlot } = proxyActivities<Activities>(LONG_WORK);

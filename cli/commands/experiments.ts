@@ -140,7 +140,7 @@ export async function follow(
     const record = (await readExperiment(store, started.experiment)) ?? started;
     const progress = await readProgress(store, record);
     show(progress);
-    if (progress.state !== 'running' && progress.state !== 'pending') return progress;
+    if (!['running', 'pending', 'queued'].includes(progress.state)) return progress;
     await requireServices(
       store,
       `${record.experiment} was running`,
@@ -156,7 +156,7 @@ export function progressDisplay(stream: NodeJS.WriteStream): (progress: Progress
   const said = new Map<string, string>();
   return (progress) => {
     for (const step of progress.steps) {
-      if (step.state === 'pending') continue;
+      if (step.state === 'pending' && step.message === null) continue;
       const line = stepLine(step);
       if (said.get(step.id) !== line) stream.write(`${line}\n`);
       said.set(step.id, line);

@@ -9,6 +9,7 @@ import { NativeConnection, Worker } from '@temporalio/worker';
 import { PROJECT } from '../../activities/environment.ts';
 import { createFleetActivities } from '../../activities/fleet.ts';
 import { createActivities } from '../../activities/index.ts';
+import { machineSlots } from '../../activities/slots.ts';
 import { openStore } from '../../store/layout.ts';
 import { type Fleet, TASK_QUEUE, temporalTarget, workerFleets } from '../../temporal.config.ts';
 import { CPU_QUEUE, GPU_QUEUE, hostQueue } from '../../workflows/queues.ts';
@@ -31,7 +32,7 @@ async function connected(): Promise<NativeConnection> {
 }
 
 const connection = await connected();
-const activities = createActivities(openStore(home));
+const activities = createActivities(openStore(home), machineSlots(process.env.P2R_SLOTS));
 const common = {
   connection,
   namespace: target.namespace,

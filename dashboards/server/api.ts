@@ -281,6 +281,8 @@ export type TemporalView = {
 export type SystemPage = {
   home: string;
   disk: { free: number; total: number; folders: { name: string; bytes: number; files: number }[] };
+  /** Who holds a slot of this machine (its number) or waits for one (null), in the order in which slots are given. */
+  turns: { experiment: string; part: string; priority: number; slot: number | null; since: string }[];
   processes: ProcessView[];
   temporal: TemporalView;
 };

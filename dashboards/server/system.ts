@@ -2,6 +2,7 @@
 import { readdir, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import type { Store } from '../../store/layout.ts';
+import { queue } from '../../store/slots.ts';
 import type { ProcessView, SystemPage, TemporalView } from './api.ts';
 
 /** What the dashboard asks of the rest of the platform for its system page. */
@@ -43,6 +44,13 @@ export function openSystem(store: Store, source: SystemSource | null) {
           total: disk.blocks * disk.bsize,
           folders: await folderSizes(),
         },
+        turns: (await queue(store)).map(({ experiment, part, priority, slot, since }) => ({
+          experiment,
+          part,
+          priority,
+          slot,
+          since,
+        })),
         processes: (await source?.processes()) ?? [],
         temporal: (await source?.temporal()) ?? {
           address: null,

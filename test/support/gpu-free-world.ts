@@ -11,6 +11,7 @@ import { createDecidingActivities } from '../../activities/deciding.ts';
 import { createEvaluationActivities } from '../../activities/evaluating.ts';
 import { createEventActivities } from '../../activities/events.ts';
 import type { Activities } from '../../activities/index.ts';
+import { createSlotActivities } from '../../activities/slots.ts';
 import { createTrainingActivities } from '../../activities/training.ts';
 import { committedSteps } from '../../store/checkpoints.ts';
 import { evaluationFiles } from '../../store/evaluations.ts';
@@ -64,6 +65,7 @@ export function gpuFreeActivities(store: Store, script: Script, log: Log): Activ
     ...createDecidingActivities(store),
     ...createEventActivities(store),
     ...createEvaluationActivities(store),
+    ...createSlotActivities(store, 1),
     ...createTrainingActivities(store),
     prepareScenes: nothing,
     preparePerceiverSet: nothing,

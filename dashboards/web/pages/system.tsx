@@ -25,7 +25,7 @@ export function SystemPage() {
     ) : (
       <Trouble what="The system could not be read" error={error} />
     );
-  const { disk, processes, temporal } = data;
+  const { disk, turns, processes, temporal } = data;
   const used = disk.total - disk.free;
   return (
     <>
@@ -72,6 +72,23 @@ export function SystemPage() {
           />
         )}
       </section>
+      {turns.length === 0 ? null : (
+        <section>
+          <h2>Turns</h2>
+          <Table
+            caption="Parts of experiments that compute on this machine, and those that wait for a slot, in order"
+            columns={['Experiment', 'Part', 'Priority', 'Slot', 'Asked']}
+            numeric={[2]}
+            rows={turns.map((turn) => [
+              <Link to={experimentAddress(turn.experiment)}>{turn.experiment}</Link>,
+              turn.part,
+              String(turn.priority),
+              turn.slot === null ? 'waits' : String(turn.slot + 1),
+              <Age time={turn.since} />,
+            ])}
+          />
+        </section>
+      )}
       <section>
         <h2>Temporal</h2>
         {temporal.message === null ? null : (
