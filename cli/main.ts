@@ -13,7 +13,7 @@ import { loadStudyFile, StudyNotFoundError } from '../studies/index.ts';
 import { OverridesInvalidError } from '../studies/overrides.ts';
 import { PhaseUnknownError } from '../studies/revisions.ts';
 import { type Study, StudyInvalidError } from '../studies/study.ts';
-import { experimentsOf } from '../studies/sweep.ts';
+import { experimentsOf, type PlannedStudy } from '../studies/sweep.ts';
 import { diagnose } from './commands/doctor.ts';
 import {
   follow,
@@ -33,6 +33,7 @@ import { addNotebookCommand } from './notebook.ts';
 import { ensurePython } from './python-environment.ts';
 import { progressLines, resultRows, resultTable } from './render.ts';
 import { addReportCommand } from './report-command.ts';
+import { addResultsCommand } from './results-command.ts';
 import { down, runningServices, up } from './services/control.ts';
 import { dashboardAddress } from './services/dashboard-token.ts';
 import { addStudiesCommand } from './studies-command.ts';
@@ -84,7 +85,8 @@ async function followToEnd(record: ExperimentRecord, options: Json & { detach?: 
     return;
   }
   const abort = new AbortController();
-  process.once('SIGINT', () => abort.abort());
+  const interrupt = () => abort.abort();
+  process.once('SIGINT', interrupt);
   try {
     const progress = await follow(store, record, progressDisplay(process.stderr), abort.signal);
     if (process.stderr.isTTY) logUpdate.done();
@@ -96,6 +98,8 @@ async function followToEnd(record: ExperimentRecord, options: Json & { detach?: 
     await down(store, say);
     say(`Stopped; nothing is lost. Go on with: npx p2r up && npx p2r watch ${record.experiment}`);
     process.exitCode = EXIT.interrupted;
+  } finally {
+    process.off('SIGINT', interrupt);
   }
 }
 
@@ -140,28 +144,37 @@ async function report(
 
 program
   .command('run')
-  .argument('<study>', 'name of a study, or path of a .ts file')
+  .argument('<study...>', 'names of studies, or paths of .ts files; one after the other')
   .option('--as <name>', 'name of the experiment')
   .option('--seed <n>', 'another seed than the study’s', (text) => Number(text))
   .option('--priority <n>', 'whose turn comes first on this machine: 1 (first) to 5, else 3', priorityNumber)
   .option('--detach', 'return once it is running')
   .option('--json', 'print the result as JSON')
-  .description('run a study, starting the services if need be')
+  .description('run studies, starting the services if need be')
   .addHelpText('after', '\nExample:\n  p2r run tiny-quickstart --seed 2 --priority 1')
-  .action(async (name: string, options: RunOptions & { as?: string; seed?: number }) => {
-    const { seed: written, ...file } = await loadStudyFile(name);
-    const planned = experimentsOf({ ...file, seed: options.seed ?? written });
+  .action(async (studies: string[], options: RunOptions & { as?: string; seed?: number }) => {
+    const planned: PlannedStudy[] = [];
+    for (const study of studies) {
+      const { seed: written, ...file } = await loadStudyFile(study);
+      planned.push(...experimentsOf({ ...file, seed: options.seed ?? written }));
+    }
     if (options.as !== undefined && planned.length > 1)
       throw new UserError(
-        `"${name}" is ${planned.length} experiments, which --as cannot name all: leave it out.`,
+        `"${studies.join(' ')}" is ${planned.length} experiments, which --as cannot name all: leave it out.`,
       );
+    let first: number = EXIT.ok;
     for (const { experiment, study } of planned) {
+      process.exitCode = EXIT.ok;
       await runStudy(study, options.as ?? experiment, options);
-      if (process.exitCode !== undefined && process.exitCode !== EXIT.ok) return;
+      const code = Number(process.exitCode);
+      if (code === EXIT.interrupted) return;
+      first = first === EXIT.ok ? code : first;
     }
+    process.exitCode = first;
   });
 
 addStudiesCommand(program, print);
+addResultsCommand(program, store, print);
 
 program
   .command('ls')

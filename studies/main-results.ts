@@ -12,6 +12,6 @@ export default defineStudy({
     claim:
       'P2R improves every base: on average over V-Star, HR-Bench-4K and 8K by 8.1 (2B), 11.0 (4B) and 9.7 points (8B), on MME-RealWorld-Lite by 4.0, 7.1 and 7.0.',
     benchmarks: [...HIGH_RESOLUTION, 'MME-RealWorld-Lite'],
-    twin: 'tiny-quickstart',
+    twin: 'tiny-main-results',
   },
 });

@@ -163,13 +163,13 @@ test('every saved checkpoint is evaluated when a study asks for it', async () =>
   const { phases, evaluations } = planExperiment(await loadStudy('tiny-figure-6-dynamics'), 'e', 'm');
   expect(evaluations.map(({ model }) => model.name)).toEqual([
     'base',
-    ...[5, 10, 15].map((step) => `iteration-1-perceiver-step-${step}`),
+    ...[10, 20].map((step) => `iteration-1-perceiver-step-${step}`),
     'iteration-1-perceiver',
     'iteration-1-reasoner-step-5',
     'iteration-1-reasoner',
   ]);
   expect(new Set(evaluations.map(({ key }) => key)).size).toBe(evaluations.length);
-  expect(phases[1]?.start).toEqual(evaluations[4]?.model);
+  expect(phases[1]?.start).toEqual(evaluations[3]?.model);
 });
 
 test('a sweep is every combination of its values, each named and valid', () => {
@@ -257,7 +257,7 @@ test('a role may be played, or trained against, by the checkpoint of another ste
   const plain = plan({});
   const { phases, evaluations } = plan(
     pairs(
-      ['iteration-1/perceiver@5', 'base'],
+      ['iteration-1/perceiver@10', 'base'],
       ['iteration-2/reasoner', 'iteration-2/reasoner'],
       ['base', { schedule: ['reasoner'], checkpoint: 'iteration-1/reasoner' }],
     ),
@@ -265,8 +265,8 @@ test('a role may be played, or trained against, by the checkpoint of another ste
   expect(phases).toEqual(plain.phases);
   const [mixed, same, other, own] = evaluations.slice(-4);
   expect(mixed).toMatchObject({
-    id: 'evaluation/iteration-1-perceiver-step-5-for-base',
-    checkpoint: 'iteration-1-perceiver-step-5 for base',
+    id: 'evaluation/iteration-1-perceiver-step-10-for-base',
+    checkpoint: 'iteration-1-perceiver-step-10 for base',
     after: 'iteration-2/reasoner',
     perceiver: { phase: phases[0]?.key, step: 5 },
     model: { kind: 'directory' },
@@ -291,7 +291,7 @@ test('a role may be played, or trained against, by the checkpoint of another ste
     /evaluation\.pairs\.0\.reasoner: there is no phase "iteration-3\/reasoner" before it; there are base, iteration-1\/perceiver/,
   );
   expect(() => plan(pairs(['iteration-1/perceiver@7', 'base']))).toThrow(
-    /saves every 5 of its 20 steps, not step 7/,
+    /saves every 10 of its 30 steps, not step 7/,
   );
   expect(() => plan({ frozen: { perceiver: 'iteration-1/reasoner' } })).toThrow(
     /frozen\.perceiver: there is no phase/,

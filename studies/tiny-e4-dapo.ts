@@ -13,7 +13,7 @@ export default defineStudy({
       algorithm: {
         name: 'dapo',
         clip_ratio_high: 0.28,
-        max_generation_batches: 3,
+        max_generation_batches: 2,
         overlong_buffer: 20,
         overlong_penalty: 1,
       },

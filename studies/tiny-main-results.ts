@@ -1,0 +1,14 @@
+/** Tables 1 and 2 on needle scenes: the tiny models of three sizes, each after one iteration. */
+import { defineStudy } from './study.ts';
+import quickstart from './tiny-quickstart.ts';
+
+export default defineStudy({
+  ...quickstart,
+  name: 'tiny-main-results',
+  title: 'P2R against its bases at three tiny sizes',
+  cases: {
+    small: { model: 'models/small' },
+    middle: { model: 'models/tiny' },
+    large: { model: 'models/large' },
+  },
+});
