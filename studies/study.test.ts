@@ -268,7 +268,7 @@ test('a role may be played, or trained against, by the checkpoint of another ste
     id: 'evaluation/iteration-1-perceiver-step-10-for-base',
     checkpoint: 'iteration-1-perceiver-step-10 for base',
     after: 'iteration-2/reasoner',
-    perceiver: { phase: phases[0]?.key, step: 5 },
+    perceiver: { phase: phases[0]?.key, step: 10 },
     model: { kind: 'directory' },
     strategies: ['p2r'],
   });
