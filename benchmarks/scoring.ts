@@ -23,8 +23,8 @@ export type ScoringRules = {
   extractor: ExtractorName;
   imageRules: ImageRules;
   grounding: GroundingProtocol;
-  /** Verdicts of a judge on free text, by prediction key; what is not here is compared as text. */
-  judged?: ReadonlyMap<string, boolean>;
+  /** Verdicts of a judge on free text, by prediction key; `null` where it gave none (missing); what is not here is compared as text. */
+  judged?: ReadonlyMap<string, boolean | null>;
 };
 
 /** One prediction with its verdict. */
@@ -182,7 +182,9 @@ export function scoreStrategy(
       expected++;
       const row = predictions.get(key);
       // The stored row may have been made for a question with the same content in another place.
-      return row === undefined ? [] : [scoreRow(item, { ...row, strategy }, rules, grounds)];
+      return row === undefined || rules.judged?.get(key) === null
+        ? []
+        : [scoreRow(item, { ...row, strategy }, rules, grounds)];
     }),
   );
   return { rows, expected };

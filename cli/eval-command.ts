@@ -22,6 +22,8 @@ export type EvalOptions = {
   benchmark: string;
   questions: number;
   limit?: number;
+  shuffleOptions?: number;
+  dryRun?: boolean;
   strategies: string;
   baseUrl?: string;
   model?: string;
@@ -63,6 +65,7 @@ export function addEvalCommand(program: Command, store: Store): void {
     )
     .option('--questions <n>', 'questions of needle', whole(3), 300)
     .option('--limit <n>', 'only the first n questions', whole(1))
+    .option('--shuffle-options <seed>', 'put the options in seeded other orders', whole(0))
     .option('--strategies <names>', 'with commas between', 'direct,p2r')
     .option('--base-url <url>', 'OpenAI-compatible endpoint, with its /v1')
     .option('--model <name>', 'model that the endpoint serves')
@@ -94,6 +97,7 @@ export function addEvalCommand(program: Command, store: Store): void {
     .option('--threads <n>', 'of a model served here', whole(1), 2)
     .option('--judge-base-url <url>', 'endpoint that compares free-form answers')
     .option('--judge-model <name>', 'model of the judge')
+    .option('--dry-run', 'ask nothing; say what would be asked and which differences it could show')
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',

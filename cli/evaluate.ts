@@ -10,7 +10,10 @@ import { type Benchmark, BenchmarkError } from '../benchmarks/item.ts';
 import { firstOf, openBenchmark } from '../benchmarks/open.ts';
 import { needleBenchmark } from '../benchmarks/readers/needle.ts';
 import type { ReaderTools } from '../benchmarks/readers/parquet.ts';
+import { withShuffledOptions } from '../benchmarks/shuffled.ts';
+import { minimumDetectableDifference } from '../benchmarks/statistics/power.ts';
 import { type Endpoint, RequestFailed, servedModel } from '../evaluation/endpoint.ts';
+import { judgeAnswers } from '../evaluation/judged.ts';
 import { settingsContent } from '../evaluation/keys.ts';
 import { scoreEvaluation, writeResults } from '../evaluation/results.ts';
 import { EndpointDown, EvaluationRun, type Progress, type RunResult } from '../evaluation/run.ts';
@@ -116,6 +119,14 @@ async function modelOf(
   };
 }
 
+/** The judge's endpoint; null where none was named. */
+function judgeOf({ judgeBaseUrl, judgeModel }: EvalOptions): Endpoint | null {
+  if (judgeBaseUrl === undefined && judgeModel === undefined) return null;
+  if (judgeBaseUrl === undefined || judgeModel === undefined)
+    throw new UserError('A judge needs both --judge-base-url and --judge-model.');
+  return { url: judgeBaseUrl, model: judgeModel, token: process.env.P2R_JUDGE_TOKEN ?? 'none' };
+}
+
 function settingsOf(options: EvalOptions, needle: boolean): StrategySettings {
   const promptSet: PromptSetName = chosen(
     'The prompt set',
@@ -176,6 +187,7 @@ export async function evaluate(store: Store, options: EvalOptions): Promise<void
   if (options.name?.startsWith('evaluation-'))
     throw new UserError('--name must not begin with "evaluation-": such names are those of experiments.');
   const extractor: ExtractorName = chosen('The extractor', options.extractor, EXTRACTORS);
+  const judge = judgeOf(options);
   const needle = options.benchmark === 'needle' || options.benchmark.startsWith('needle:');
   const settings = settingsOf(options, needle);
   const models: Model[] = [];
@@ -184,7 +196,10 @@ export async function evaluate(store: Store, options: EvalOptions): Promise<void
       options.benchmark === 'needle'
         ? await drawnNeedle(store, options.questions)
         : await openBenchmark(options.benchmark, await readerTools(store, options.benchmark));
-    const benchmark = options.limit === undefined ? opened : firstOf(opened, options.limit);
+    const limited = options.limit === undefined ? opened : firstOf(opened, options.limit);
+    const benchmark =
+      options.shuffleOptions === undefined ? limited : withShuffledOptions(limited, options.shuffleOptions);
+    if (options.dryRun === true) return await preview(benchmark, strategies, options);
     const reasoner = await modelOf(options, process.env.P2R_ENDPOINT_TOKEN, options.threads);
     models.push(reasoner);
     const { perceiverBaseUrl, perceiverModel, perceiverCheckpoint, perceiverFingerprint, perceiverLabel } =
@@ -247,21 +262,80 @@ export async function evaluate(store: Store, options: EvalOptions): Promise<void
     );
     const hide = showProgress(evaluation);
     let result: RunResult;
+    let judged: Map<string, boolean | null> | undefined;
     try {
-      result = await evaluation.run();
+      result = await evaluation.run().finally(hide);
+      if (judge !== null)
+        judged = await judgeAnswers(store, key, extractor, {
+          endpoint: judge,
+          concurrency: options.concurrency,
+          timeout: options.timeout * 1000,
+          signal: abort.signal,
+        });
     } finally {
-      hide();
       process.removeListener('SIGINT', interrupt);
       process.removeListener('SIGTERM', interrupt);
     }
-    const results = await scoreEvaluation(store, key, rules);
+    const results = await scoreEvaluation(store, key, judged === undefined ? rules : { ...rules, judged });
     await writeResults(store, results);
     report(store, key, results, result, options.json === true);
+    const unjudged = [...(judged?.values() ?? [])].filter((verdict) => verdict === null).length;
+    if (unjudged > 0) {
+      say(
+        `The judge gave no verdict on ${unjudged} answers; they are missing. Run the same command to ask again.`,
+      );
+      process.exitCode = EXIT.failed;
+    }
   } catch (error) {
     throw mended(error);
   } finally {
     for (const { server } of models) await server?.[Symbol.asyncDispose]();
   }
+}
+
+/** Prints what a run would ask, and how small a difference between two runs it could show. */
+async function preview(benchmark: Benchmark, strategies: Strategy[], options: EvalOptions): Promise<void> {
+  const clusters = new Set<string>();
+  const left: Record<string, number> = {};
+  let questions = 0;
+  for await (const { cluster, truth } of benchmark.items()) {
+    questions++;
+    clusters.add(cluster);
+    for (const { name, needsTruth } of strategies)
+      if (needsTruth && truth === null) left[name] = (left[name] ?? 0) + 1;
+  }
+  const predictions = strategies.map(({ name }) => (questions - (left[name] ?? 0)) * options.repeats);
+  const detectable = [0.05, 0.1, 0.2].map((discordant) => ({
+    discordant,
+    difference: minimumDetectableDifference({ questions: clusters.size, discordant }),
+  }));
+  const found = {
+    benchmark: benchmark.name,
+    questions,
+    clusters: clusters.size,
+    predictions: Object.fromEntries(strategies.map(({ name }, index) => [name, predictions[index]])),
+    at_most_calls: strategies.reduce(
+      (sum, { budget }, index) => sum + budget.calls * (predictions[index] ?? 0),
+      0,
+    ),
+    minimum_detectable_differences: detectable,
+  };
+  if (options.json === true) return void process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
+  const lines = detectable.map(({ discordant, difference }) =>
+    difference === null
+      ? `where ${discordant * 100} % of them are answered rightly by one run alone, no difference can be shown`
+      : `where ${discordant * 100} % of them are answered rightly by one run alone, a difference of ${(100 * difference).toFixed(1)} points is found 4 times of 5`,
+  );
+  process.stdout.write(
+    `${[
+      `${benchmark.title}: ${questions} questions, ${clusters.size} of them independent`,
+      ...strategies.map(
+        ({ name, budget }, index) =>
+          `${name}: ${predictions[index]} predictions, at most ${budget.calls} calls each`,
+      ),
+      ...lines,
+    ].join('\n')}\n`,
+  );
 }
 
 function report(

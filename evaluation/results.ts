@@ -6,6 +6,7 @@ import { strategyNamed } from '../method/strategies/index.ts';
 import { CorruptFileError, readJson, writeFileAtomic, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
 import { Manifest, predictionFiles, readEvaluation } from '../store/predictions.ts';
+import { storedVerdicts } from './judged.ts';
 
 /** Everything that can be said of an evaluation without asking anything. */
 export type EvaluationResults = {
@@ -50,7 +51,7 @@ export async function scoreEvaluation(
   };
 }
 
-/** Full scoring rules for an evaluation: the image rules are those it was run with. */
+/** Full scoring rules for an evaluation: the image rules are those it was run with, the judge's verdicts those that are stored. */
 export async function rulesOf(
   store: Store,
   key: string,
@@ -59,7 +60,7 @@ export async function rulesOf(
   const manifest = await readJson(predictionFiles(store, key).manifest, Manifest);
   const name = String(manifest?.settings.images ?? '').split(':')[0] ?? '';
   const imageRules = Object.values(IMAGE_RULES).find((known) => known.name === name) ?? IMAGE_RULES.paper;
-  return { ...rules, imageRules };
+  return { ...rules, imageRules, judged: await storedVerdicts(store, key, rules.extractor) };
 }
 
 /** Writes scored.jsonl (one line a prediction) and summary.json. */

@@ -423,24 +423,14 @@ export class EvaluationRun {
   async #ask(request: Request, key: string, prediction: string, stage: number): Promise<CallRow> {
     const { retries, retryDelay, slowestRetry } = this.#options;
     for (let attempt = 0; ; attempt++) {
-      const result = await this.#slots.run(stage, () => this.#send(request), this.#abort.signal);
+      const result = await this.#slots.run(
+        stage,
+        () => this.#send(request, { key, prediction }),
+        this.#abort.signal,
+      );
       if (!(result instanceof RequestFailed)) {
         this.#failedInARow = 0;
-        const row: CallRow = {
-          key,
-          prediction,
-          text: result.reply.text,
-          finish: result.reply.finish,
-          prompt_tokens: result.reply.promptTokens,
-          completion_tokens: result.reply.completionTokens,
-          ...(result.reply.firstToken === undefined ? {} : { first_token: result.reply.firstToken }),
-          seconds: result.seconds,
-        };
-        this.#counts.promptTokens += row.prompt_tokens;
-        this.#counts.completionTokens += row.completion_tokens;
-        await this.#calls.append(row);
-        this.#replies.set(key, row);
-        return row;
+        return result;
       }
       this.#counts.failedRequests++;
       const again = result.kind === 'overloaded' || result.kind === 'unavailable';
@@ -457,17 +447,34 @@ export class EvaluationRun {
     }
   }
 
-  /** One try. A failure is a value here, because the slots learn from it. */
+  /**
+   * One try. A failure is a value here, because the slots learn from it. The reply is on disk before its slot goes to another request:
+   * a crash loses at most as many replies as there are slots.
+   */
   async #send(
     request: Request,
-  ): Promise<{ load: 'fine' | 'overloaded'; value: RequestFailed | { reply: Reply; seconds: number } }> {
+    names: Pick<CallRow, 'key' | 'prediction'>,
+  ): Promise<{ load: 'fine' | 'overloaded'; value: RequestFailed | CallRow }> {
     const began = performance.now();
     this.#counts.requests++;
     try {
       const reply = await this.#options.at(request.to, (endpoint) =>
         send(endpoint, request, this.#options.timeout, this.#abort.signal),
       );
-      return { load: 'fine', value: { reply, seconds: (performance.now() - began) / 1000 } };
+      const row: CallRow = {
+        ...names,
+        text: reply.text,
+        finish: reply.finish,
+        prompt_tokens: reply.promptTokens,
+        completion_tokens: reply.completionTokens,
+        ...(reply.firstToken === undefined ? {} : { first_token: reply.firstToken }),
+        seconds: (performance.now() - began) / 1000,
+      };
+      this.#counts.promptTokens += row.prompt_tokens;
+      this.#counts.completionTokens += row.completion_tokens;
+      await this.#calls.append(row);
+      this.#replies.set(row.key, row);
+      return { load: 'fine', value: row };
     } catch (error) {
       this.#abort.signal.throwIfAborted();
       if (!(error instanceof RequestFailed)) throw error;

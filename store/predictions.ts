@@ -134,6 +134,7 @@ export function predictionFiles(store: Store, key: string) {
     calls: path.join(directory, 'calls.jsonl'),
     predictions: path.join(directory, 'predictions.jsonl'),
     runs: path.join(directory, 'runs.jsonl'),
+    judged: path.join(directory, 'judged.jsonl'),
     scored: path.join(directory, 'scored.jsonl'),
     scores: path.join(directory, 'scores.json'),
     summary: path.join(directory, 'summary.json'),
