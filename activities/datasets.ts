@@ -1,15 +1,17 @@
 /** Datasets: needle scenes, the perceiver's prompts, and the reasoner's evidence (computed once and stored). */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { ApplicationFailure } from '@temporalio/common';
 import pLimit from 'p-limit';
 import pRetry from 'p-retry';
 import { decodeImage, IMAGE_RULES, prepareWhole } from '../method/images.ts';
+import { appendEvent } from '../store/experiments.ts';
 import { JsonLinesWriter, readJsonLines, writeFileAtomic, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
+import { manifestFault, setAside, writeManifest } from '../store/manifest.ts';
 import { readSamples } from '../store/samples.ts';
 import { type TrainingRow, writeTrainingSet } from '../store/training-set.ts';
 import type { Study } from '../studies/study.ts';
@@ -22,18 +24,27 @@ import { Roles, renderRole } from './roles.ts';
 
 const run = promisify(execFile);
 
-type PhaseInput = { study: Study; phase: PhasePlan };
+/** `experiment` is told what was found damaged. */
+type PhaseInput = { experiment: string; study: Study; phase: PhasePlan };
+
+/** The part of an experiment that uses something, which is told what was found damaged. */
+type User = { experiment: string; part: string };
 
 /** Activity factory. */
 export function createDatasetActivities(store: Store) {
   return {
-    /** Draws a needle-scene dataset, or takes the rows of a directory, unless it is there already. */
-    async prepareScenes(scenes: ScenesPlan): Promise<void> {
+    /** Draws a needle-scene dataset, or takes the rows of a directory, unless it is there already and whole. */
+    async prepareScenes({ user, ...scenes }: ScenesPlan & { user?: User }): Promise<void> {
       const directory = store.scenes(scenes.key);
-      if (existsSync(path.join(directory, 'rows.jsonl'))) return;
       using _beat = beating(() => ({ scenes: scenes.key }));
+      if (existsSync(directory)) {
+        const fault = await scenesFault(directory);
+        if (fault === null) return;
+        await tellDamage(store, user, scenes.key, fault, await setAside(directory).catch(() => null));
+      }
       if (scenes.directory !== undefined) {
         await takeRows(path.resolve(PROJECT, scenes.directory), scenes.count, directory);
+        await writeManifest(directory);
         return;
       }
       await mkdir(path.dirname(directory), { recursive: true });
@@ -57,6 +68,7 @@ export function createDatasetActivities(store: Store) {
           message: `The needle scenes could not be written to ${directory}: ${error.stderr?.trim().split('\n').at(-1) ?? error.message}`,
         });
       });
+      await writeManifest(directory);
     },
 
     /** Writes the perceiver's training set: one prompt and one image (at the model's pixel budget) a sample. */
@@ -70,11 +82,12 @@ export function createDatasetActivities(store: Store) {
     },
 
     /** Asks the frozen perceiver once about every training sample, and stores boxes, annotated images and crops as the dataset. */
-    async collectEvidence({ study, phase }: PhaseInput): Promise<void> {
+    async collectEvidence(input: PhaseInput): Promise<void> {
+      const { study, phase } = input;
       const files = datasetFiles(store, phase.key);
-      await writePhaseRecord(store, study, phase);
-      if (existsSync(files.training)) return;
       using _beat = beating(() => ({ evidence: phase.key }));
+      await writePhaseRecord(store, study, phase);
+      if (await trainingSetIsWhole(store, input)) return;
       const samples = await readSamples(store.scenes(phase.scenes.key));
       const roles = new Roles({
         endpointFile: serviceFiles(store.phase(phase.key)).modelEndpoint,
@@ -125,6 +138,7 @@ export function createDatasetActivities(store: Store) {
       );
       try {
         await writeTrainingSet(files.training, await Promise.race([work, cancelled()]));
+        await writeTrainingManifest(files);
       } finally {
         abort.abort();
         await work.catch(() => undefined);
@@ -148,15 +162,72 @@ export async function takeRows(source: string, count: number, directory: string)
   await writeFileAtomic(path.join(directory, 'rows.jsonl'), lines.join(''));
 }
 
+/** Why a scenes directory may not be used; null when it may. One without a manifest gets it if its rows can be read. */
+async function scenesFault(directory: string): Promise<string | null> {
+  const fault = await manifestFault(directory);
+  if (fault !== undefined) return fault;
+  try {
+    await readSamples(directory);
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  await writeManifest(directory);
+  return null;
+}
+
+/** Why a phase's training set may not be used; null when it may, undefined when there is none yet. */
+export async function trainingSetFault(store: Store, phaseKey: string): Promise<string | null | undefined> {
+  const files = datasetFiles(store, phaseKey);
+  if (!existsSync(files.training)) return undefined;
+  const fault = await manifestFault(files.directory);
+  if (fault !== undefined) return fault;
+  await writeTrainingManifest(files);
+  return null;
+}
+
+/** What a trainer reads; the log of what the perceiver said is no part of it. */
+async function writeTrainingManifest(files: ReturnType<typeof datasetFiles>): Promise<void> {
+  await writeManifest(files.directory, [path.basename(files.perceptions)]);
+}
+
+/** Whether the phase has its training set. A damaged one is set aside and told; what the perceiver said is kept. */
+async function trainingSetIsWhole(store: Store, { experiment, phase }: PhaseInput): Promise<boolean> {
+  const fault = await trainingSetFault(store, phase.key);
+  if (fault === null) return true;
+  if (fault === undefined) return false;
+  const { directory, perceptions } = datasetFiles(store, phase.key);
+  const aside = await setAside(directory).catch(() => null);
+  if (aside !== null) {
+    await mkdir(directory, { recursive: true });
+    const said = path.join(path.dirname(directory), aside, path.basename(perceptions));
+    if (existsSync(said)) await copyFile(said, perceptions);
+  }
+  await tellDamage(store, { experiment, part: phase.id }, phase.key, fault, aside);
+  return false;
+}
+
+async function tellDamage(
+  store: Store,
+  user: User | undefined,
+  key: string,
+  message: string,
+  aside: string | null,
+): Promise<void> {
+  if (user === undefined) return;
+  const detail = { message, aside };
+  await appendEvent(store, user.experiment, { type: 'dataset-damaged', phase: user.part, key, detail });
+}
+
 async function writeWholeImageSet(
   store: Store,
-  { study, phase }: PhaseInput,
+  input: PhaseInput,
   role: 'perceiver' | 'direct',
 ): Promise<void> {
+  const { study, phase } = input;
   const files = datasetFiles(store, phase.key);
-  await writePhaseRecord(store, study, phase);
-  if (existsSync(files.training)) return;
   using _beat = beating(() => ({ dataset: phase.key }));
+  await writePhaseRecord(store, study, phase);
+  if (await trainingSetIsWhole(store, input)) return;
   const rules = IMAGE_RULES[study.image_rules];
   const samples = await readSamples(store.scenes(phase.scenes.key));
   const limit = pLimit(2);
@@ -172,6 +243,7 @@ async function writeWholeImageSet(
     ),
   );
   await writeTrainingSet(files.training, rows);
+  await writeTrainingManifest(files);
 }
 
 /** phase.json: what this key stands for, for people and dashboards. */

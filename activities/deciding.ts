@@ -3,11 +3,12 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ApplicationFailure } from '@temporalio/common';
-import { checkpointFault, committedSteps, setCheckpointAside } from '../store/checkpoints.ts';
+import { checkpointFault, committedSteps } from '../store/checkpoints.ts';
 import { readScores } from '../store/evaluations.ts';
 import { appendEvent, type ExperimentRecord, readExperiment, writeExperiment } from '../store/experiments.ts';
 import { writeFileAtomic } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
+import { setAside } from '../store/manifest.ts';
 import { readPhaseMetrics } from '../store/metrics.ts';
 import { shouldStopEarly, unmetRules } from '../studies/acceptance.ts';
 import { OverridesInvalidError } from '../studies/overrides.ts';
@@ -127,12 +128,12 @@ export function createDecidingActivities(store: Store) {
             `${input.user} needs ${model.name} (step ${model.step} of ${model.phase}), which this experiment does not train: run the one that does, then this one again.`,
             'ConfigInvalid',
           );
-        const aside = await setCheckpointAside(directory).catch(() => null);
+        const aside = await setAside(directory).catch(() => null);
         await appendEvent(store, input.experiment, {
           type: 'checkpoint-damaged',
           phase: input.user,
           key: model.phase,
-          detail: { message: fault, step: model.step, aside: aside && path.basename(aside) },
+          detail: { message: fault, step: model.step, aside },
         });
         throw ApplicationFailure.nonRetryable(
           `${input.user} needs a checkpoint that is damaged (${fault}).`,

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
@@ -7,6 +7,7 @@ import sharp from 'sharp';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { STRATEGIES } from '../method/strategies/index.ts';
 import { evaluationFiles, Prediction, readScores } from '../store/evaluations.ts';
+import { readEvents } from '../store/experiments.ts';
 import { readJson, readJsonLines, writeJson } from '../store/files.ts';
 import { openStore, type Store } from '../store/layout.ts';
 import { loadStudy } from '../studies/index.ts';
@@ -168,4 +169,31 @@ test('in a pair, each checkpoint plays its own role', async () => {
     checkpoint: 'trained for base',
     model_key: base.key,
   });
+});
+
+test('scores whose predictions or replies have changed are set aside, told, and made anew; later lines do no harm', async () => {
+  const { key, evaluate } = await prepared();
+  const { evaluationIsComplete } = createEvaluationActivities(store);
+  const user = { experiment: 'e', part: 'evaluation/base' };
+  expect(await evaluationIsComplete({ key, user })).toBe(false);
+  await evaluate();
+  const whole = await readScores(store, key);
+  expect(whole?.files?.map((file) => file.path)).toEqual(['calls.jsonl', 'predictions.jsonl']);
+  const { predictions } = evaluationFiles(store, key);
+  appendFileSync(predictions, '{"key":"of a late attempt"}\n');
+  expect(await evaluationIsComplete({ key, user })).toBe(true);
+
+  writeFileSync(predictions, readFileSync(predictions, 'utf8').replace('<answer>B', '<answer>A'));
+  expect(await evaluationIsComplete({ key, user })).toBe(false);
+  expect(await readScores(store, key)).toBeNull();
+  expect(await readEvents(store, 'e')).toMatchObject([
+    {
+      type: 'predictions-damaged',
+      phase: 'evaluation/base',
+      detail: { aside: 'calls.jsonl.corrupt-1, predictions.jsonl.corrupt-1, scores.json.corrupt-1' },
+    },
+  ]);
+  await evaluate();
+  expect((await readScores(store, key))?.strategies).toEqual(whole?.strategies);
+  expect(await evaluationIsComplete({ key, user })).toBe(true);
 });

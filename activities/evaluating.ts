@@ -9,9 +9,19 @@ import { EvaluationRun } from '../evaluation/run.ts';
 import { IMAGE_RULES } from '../method/images.ts';
 import { strategyNamed } from '../method/strategies/index.ts';
 import type { ModelRole } from '../method/strategies/strategy.ts';
-import { evaluationFiles, readScores, type Scores, type StrategyScores } from '../store/evaluations.ts';
+import {
+  evaluationFiles,
+  readScores,
+  type Scores,
+  type StrategyScores,
+  scoredFiles,
+  scoresFault,
+} from '../store/evaluations.ts';
+import { appendEvent } from '../store/experiments.ts';
 import { readJson, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
+import { setAside } from '../store/manifest.ts';
+import { predictionFiles } from '../store/predictions.ts';
 import type { Study } from '../studies/study.ts';
 import type { EvaluationPlan } from '../workflows/types.ts';
 import { beating, untilCancelled } from './heartbeats.ts';
@@ -22,9 +32,34 @@ import { Endpoint } from './roles.ts';
 /** Activity factory. */
 export function createEvaluationActivities(store: Store) {
   return {
-    /** Whether scores.json of this key is there and readable. */
-    async evaluationIsComplete({ key }: { key: string }): Promise<boolean> {
-      return (await readScores(store, key).catch(() => null)) !== null;
+    /**
+     * Whether scores.json of this key is there, and what it rests on is as it was. Damaged files are set aside and told to the `user`;
+     * then their questions are asked anew.
+     */
+    async evaluationIsComplete({
+      key,
+      user,
+    }: {
+      key: string;
+      user?: { experiment: string; part: string };
+    }): Promise<boolean> {
+      const scores = await readScores(store, key).catch((error: Error) => error);
+      if (scores === null) return false;
+      const fault = scores instanceof Error ? scores.message : await scoresFault(store, scores);
+      if (fault === null) return true;
+      const files = predictionFiles(store, key);
+      const damaged =
+        scores instanceof Error ? [files.scores] : [files.calls, files.predictions, files.scores];
+      const aside: (string | null)[] = [];
+      for (const file of damaged) aside.push(await setAside(file).catch(() => null));
+      if (user !== undefined)
+        await appendEvent(store, user.experiment, {
+          type: 'predictions-damaged',
+          phase: user.part,
+          key,
+          detail: { message: fault, aside: aside.filter((name) => name !== null).join(', ') },
+        });
+      return false;
     },
 
     /** Asks what has not been asked yet, then writes scores.json. A server that is away is waited for. */
@@ -89,6 +124,7 @@ export function createEvaluationActivities(store: Store) {
         checkpoint: evaluation.checkpoint,
         model_key: model.key,
         strategies: Object.fromEntries(summaries.map((summary) => [summary.strategy, scoresOf(summary)])),
+        files: await scoredFiles(store, key),
       };
       await writeJson(evaluationFiles(store, key).scores, scores);
     },

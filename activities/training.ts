@@ -5,19 +5,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import { z } from 'zod';
 import { checkpointFault, committedSteps } from '../store/checkpoints.ts';
+import { appendEvent } from '../store/experiments.ts';
 import { readJson, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
 import { leaseFile, takeLease } from '../store/lease.ts';
+import { setAside } from '../store/manifest.ts';
 import { listAttempts } from '../store/metrics.ts';
 import type { Engine, Study } from '../studies/study.ts';
 import type { PhasePlan } from '../workflows/types.ts';
+import { trainingSetFault } from './datasets.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
 import { diagnoseLog } from './failures.ts';
 import { beating, shouldDetach, untilCancelled } from './heartbeats.ts';
 import { datasetFiles, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, stop } from './processes.ts';
 
-export type TrainInput = { study: Study; phase: PhasePlan };
+/** `experiment` is told what was found damaged; absent where a workflow of an earlier version asks. */
+export type TrainInput = { experiment?: string; study: Study; phase: PhasePlan };
 
 const EngineFailure = z.object({ type: z.string(), message: z.string(), detail: z.string() });
 
@@ -43,12 +47,18 @@ const HOPELESS = new Set([
 /** Activity factory. */
 export function createTrainingActivities(store: Store) {
   return {
-    /** Whether the phase's last step is committed and its files are whole. */
-    async phaseIsComplete({ key, totalSteps }: { key: string; totalSteps: number }): Promise<boolean> {
-      const steps = await committedSteps(store, key);
-      return (
-        steps.includes(totalSteps) && (await checkpointFault(store.checkpoint(key, totalSteps))) === null
-      );
+    /** Whether the phase's last step is committed and its files are whole. A damaged one is set aside and told to the `user`. */
+    async phaseIsComplete({
+      key,
+      totalSteps,
+      user,
+    }: {
+      key: string;
+      totalSteps: number;
+      user?: { experiment: string; part: string };
+    }): Promise<boolean> {
+      if (!(await committedSteps(store, key)).includes(totalSteps)) return false;
+      return (await newestWhole(store, key, user)) >= totalSteps;
     },
 
     /** Trains until the last step is committed. A killed trainer is started again and resumes from its newest checkpoint. */
@@ -83,15 +93,44 @@ export function createTrainingActivities(store: Store) {
   };
 }
 
+/** The newest step whose files are whole, 0 without one. Damaged ones above it are set aside and told to the user. */
+async function newestWhole(
+  store: Store,
+  key: string,
+  user: { experiment: string; part: string } | undefined,
+): Promise<number> {
+  for (const step of (await committedSteps(store, key)).reverse()) {
+    const directory = store.checkpoint(key, step);
+    const message = await checkpointFault(directory);
+    if (message === null) return step;
+    const aside = await setAside(directory).catch(() => null);
+    if (user !== undefined)
+      await appendEvent(store, user.experiment, {
+        type: 'checkpoint-damaged',
+        phase: user.part,
+        key,
+        detail: { message, step, aside },
+      });
+  }
+  return 0;
+}
+
 function processRecord(store: Store, phaseKey: string, attempt: number): string {
   return path.join(store.attempt(phaseKey, attempt), 'process.json');
 }
 
 /** The number of the attempt whose trainer runs now; a new one is started when none does. */
-async function ensureAttempt(store: Store, { study, phase }: TrainInput): Promise<number> {
+async function ensureAttempt(store: Store, { experiment, study, phase }: TrainInput): Promise<number> {
   const attempts = await listAttempts(store, phase.key);
   const last = attempts.at(-1) ?? 0;
   if (last > 0 && (await attach(processRecord(store, phase.key, last))) !== null) return last;
+  const fault = await trainingSetFault(store, phase.key);
+  if (fault != null)
+    throw ApplicationFailure.nonRetryable(
+      `${phase.id}: its training set is damaged (${fault}).`,
+      'InputDamaged',
+    );
+  await newestWhole(store, phase.key, experiment === undefined ? undefined : { experiment, part: phase.id });
   const attempt = last + 1;
   const directory = store.attempt(phase.key, attempt);
   await mkdir(directory, { recursive: true });

@@ -49,6 +49,7 @@ export function progressLines(progress: Progress): string[] {
   return [
     `${progress.experiment}: ${progress.state}${left}`,
     ...progress.steps.map((step) => `  ${stepLine(step)}`),
+    ...progress.damage.map((sentence) => `  ! ${sentence}`),
   ];
 }
 

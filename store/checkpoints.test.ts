@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
-import { checkpointFault, committedSteps, setCheckpointAside } from './checkpoints.ts';
+import { checkpointFault, committedSteps } from './checkpoints.ts';
 import { openStore, type Store } from './layout.ts';
 
 let store: Store;
@@ -45,11 +45,4 @@ test('a truncated, changed or missing file is named', async () => {
   expect(await checkpointFault(directory)).toMatch(/model\.safetensors has 6 bytes instead of 7/);
   writeFileSync(file, 'weighty');
   expect(await checkpointFault(directory)).toMatch(/does not have the recorded sha256/);
-});
-
-test('a corrupt checkpoint is set aside and kept', async () => {
-  const aside = await setCheckpointAside(commit(5, 'a'));
-  expect(existsSync(path.join(aside, 'model.safetensors'))).toBe(true);
-  expect(await setCheckpointAside(commit(5, 'b'))).not.toBe(aside);
-  expect(await committedSteps(store, 'perceiver-1')).toEqual([]);
 });

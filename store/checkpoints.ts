@@ -1,16 +1,15 @@
 /** Checkpoints: one exists when its COMMITTED.json does, and may be used when every listed file has its size and hash. */
-import { readdir, rename, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { readJson, sha256File } from './files.ts';
+import { readJson } from './files.ts';
 import type { Store } from './layout.ts';
+import { filesFault, ManifestFile } from './manifest.ts';
 
 /** Contents of COMMITTED.json, the marker an engine writes last. */
 export const CommitMarker = z.object({
   step: z.int().positive(),
-  files: z
-    .array(z.object({ path: z.string(), size: z.int().nonnegative(), sha256: z.string().length(64) }))
-    .min(1),
+  files: z.array(ManifestFile).min(1),
   lease_token: z.int(),
   job_id: z.string(),
   created_at: z.union([z.string(), z.number()]),
@@ -46,28 +45,5 @@ export async function checkpointFault(directory: string): Promise<string | null>
   );
   if (marker instanceof Error) return marker.message;
   if (marker === null) return `${directory} has no COMMITTED.json`;
-  for (const file of marker.files) {
-    const full = path.join(directory, file.path);
-    const info = await stat(full).catch(() => null);
-    if (info === null) return `${full} is missing`;
-    if (info.size !== file.size) return `${full} has ${info.size} bytes instead of ${file.size}`;
-    if ((await sha256File(full)) !== file.sha256) return `${full} does not have the recorded sha256`;
-  }
-  return null;
-}
-
-/** Moves a corrupt checkpoint aside (it is kept for inspection) and returns where it lies now. */
-export async function setCheckpointAside(directory: string): Promise<string> {
-  for (let n = 1; ; n++) {
-    const aside = `${directory}.corrupt-${n}`;
-    if (
-      await stat(aside).then(
-        () => true,
-        () => false,
-      )
-    )
-      continue;
-    await rename(directory, aside);
-    return aside;
-  }
+  return filesFault(directory, marker.files);
 }

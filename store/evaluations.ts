@@ -1,7 +1,10 @@
 /** Results of an experiment's evaluations: predictions one by one (raw text kept), and the scores made from them. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { z } from 'zod';
 import { readJson } from './files.ts';
 import type { Store } from './layout.ts';
+import { describeFiles, filesFault, ManifestFile } from './manifest.ts';
 import { PredictionRow, predictionFiles } from './predictions.ts';
 
 const Interval = z.tuple([z.number(), z.number()]);
@@ -26,6 +29,10 @@ export const Scores = z.object({
   checkpoint: z.string(),
   model_key: z.string(),
   strategies: z.record(z.string(), StrategyScores),
+  files: z
+    .array(ManifestFile)
+    .optional()
+    .describe('replies and predictions that the scores rest on, as they were'),
 });
 export type Scores = z.infer<typeof Scores>;
 
@@ -72,4 +79,18 @@ export function evaluationFiles(store: Store, key: string): { predictions: strin
 /** The scores of a finished evaluation, or null while it is not finished. */
 export async function readScores(store: Store, key: string): Promise<Scores | null> {
   return readJson(evaluationFiles(store, key).scores, Scores);
+}
+
+/** What scores.json says of the files that scores rest on. */
+export async function scoredFiles(store: Store, key: string): Promise<ManifestFile[]> {
+  const { directory, calls, predictions } = predictionFiles(store, key);
+  return describeFiles(
+    directory,
+    [calls, predictions].filter((file) => existsSync(file)).map((file) => path.basename(file)),
+  );
+}
+
+/** Why finished scores may not be used; null when they may. Both files are logs: lines that came later do no harm. */
+export async function scoresFault(store: Store, { key, files }: Scores): Promise<string | null> {
+  return filesFault(store.evaluation(key), files ?? [], { growing: true });
 }

@@ -89,6 +89,8 @@ export const ExperimentEvent = z.object({
     'host-lost',
     'phase-skipped',
     'checkpoint-damaged',
+    'dataset-damaged',
+    'predictions-damaged',
     'experiment-paused',
     'experiment-resumed',
     'experiment-stopped-early',

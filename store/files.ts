@@ -141,9 +141,10 @@ export class JsonLinesWriter {
   }
 }
 
-/** Hex sha256 of a file's bytes, streamed. */
-export async function sha256File(file: string): Promise<string> {
+/** Hex sha256 of a file's bytes, streamed; of its first `size` bytes where given. */
+export async function sha256File(file: string, size = Number.POSITIVE_INFINITY): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
+  if (size > 0)
+    for await (const chunk of createReadStream(file, { end: size - 1 })) hash.update(chunk as Buffer);
   return hash.digest('hex');
 }

@@ -27,6 +27,8 @@ export type Progress = {
   state: 'pending' | 'queued' | 'running' | 'waiting' | 'paused' | 'completed' | 'failed' | 'cancelled';
   message: string | null;
   steps: StepProgress[];
+  /** What was found damaged since the start, a sentence each; it has been set aside and is made again. */
+  damage: string[];
   seconds_left: number | null;
 };
 
@@ -69,6 +71,12 @@ export async function readProgress(store: Store, record: ExperimentRecord): Prom
     state,
     message: messageOf(end) ?? gate?.message ?? queued?.message ?? null,
     steps: order,
+    damage: events
+      .filter(({ type }) => type.endsWith('-damaged'))
+      .map(({ phase, detail }) => {
+        const aside = typeof detail.aside === 'string' ? `, set aside as ${detail.aside}` : '';
+        return `${phase ?? record.experiment} found damage: ${String(detail.message)}${aside}; it is made again`;
+      }),
     seconds_left: timeLeft(order),
   };
 }

@@ -34,7 +34,7 @@ export async function evaluation({ experiment, evaluation: id }: EvaluationInput
   return recordOutcome({ kind: 'evaluation', event }, enter, async () => {
     const loaded = await loadEvaluation({ experiment, evaluation: id });
     key = loaded.evaluation.key;
-    const complete = { key };
+    const complete = { key, user: { experiment, part: id } };
     if (await evaluationIsComplete(complete)) return { id, key, how: 'reused' };
     const how = await inTurn(
       { kind: 'evaluation', experiment, part: id },
@@ -60,7 +60,10 @@ async function compute(
   });
   const models = [evaluation.model, ...(evaluation.perceiver ? [evaluation.perceiver] : [])];
   await verifyModels({ experiment, user: id, models });
-  await dataActivities(study.placement).prepareScenes(evaluation.scenes);
+  await dataActivities(study.placement).prepareScenes({
+    ...evaluation.scenes,
+    user: { experiment, part: id },
+  });
   const served = {
     key,
     label: id,

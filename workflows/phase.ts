@@ -140,7 +140,11 @@ async function obtain(
 ): Promise<StepResult['how']> {
   const { study, phase } = loaded;
   if (phase.skipped) return 'skipped';
-  const whole = { key: phase.key, totalSteps: phase.hyperparameters.total_steps };
+  const whole = {
+    key: phase.key,
+    totalSteps: phase.hyperparameters.total_steps,
+    user: { experiment, part: phase.id },
+  };
   if (await phaseIsComplete(whole)) return 'reused';
   enter('wait for a slot');
   return inTurn({ kind: 'phase', experiment, part: phase.id }, study.placement, async (waited) =>
@@ -157,14 +161,14 @@ async function compute(
   const event = { experiment, phase: phase.id, key: phase.key };
   await recordEvent({ ...event, type: 'phase-started', detail: { role: phase.role } });
   await verifyModels({ experiment, user: phase.id, models: [phase.start, phase.frozen] });
-  const input = { study, phase };
+  const input = { experiment, study, phase };
   if (phase.inherit !== null) {
     enter('bring the checkpoint over');
     await inheritCheckpoint({ phase });
   }
   const data = dataActivities(study.placement);
   enter('prepare scenes');
-  await data.prepareScenes(phase.scenes);
+  await data.prepareScenes({ ...phase.scenes, user: { experiment, part: phase.id } });
   const frozen = {
     key: phase.key,
     label: `frozen for ${phase.id}`,

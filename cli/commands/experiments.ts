@@ -154,7 +154,10 @@ export async function follow(
 export function progressDisplay(stream: NodeJS.WriteStream): (progress: Progress) => void {
   if (stream.isTTY) return (progress) => logUpdate(progressLines(progress).join('\n'));
   const said = new Map<string, string>();
+  let told = 0;
   return (progress) => {
+    for (const sentence of progress.damage.slice(told)) stream.write(`! ${sentence}\n`);
+    told = progress.damage.length;
     for (const step of progress.steps) {
       if (step.state === 'pending' && step.message === null) continue;
       const line = stepLine(step);
