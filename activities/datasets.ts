@@ -126,12 +126,7 @@ export function createDatasetActivities(store: Store) {
                 return file;
               }),
             );
-            const { system, user } = renderRole(
-              study.prompt_set,
-              'reasoner',
-              sample.question,
-              evidence.hasBoxes,
-            );
+            const { system, user } = renderRole(study.prompt_set, 'reasoner', sample, evidence.hasBoxes);
             return { sample_id: sample.sample_id, system, user, images };
           }),
         ),
@@ -237,7 +232,7 @@ async function writeWholeImageSet(
         const whole = await prepareWhole(await decodeImage(await readFile(sample.image), rules), rules);
         const image = path.join(files.images, `${String(index).padStart(6, '0')}-whole.img`);
         await writeFileAtomic(image, whole);
-        const { system, user } = renderRole(study.prompt_set, role, sample.question, false);
+        const { system, user } = renderRole(study.prompt_set, role, sample, false);
         return { sample_id: sample.sample_id, system, user, images: [image] };
       }),
     ),

@@ -4,7 +4,7 @@ import { type ExtractorName, extractAnswer, isCorrect } from '../method/answers.
 import { type Box, parseBoxes } from '../method/boxes.ts';
 import { boxDynamics } from '../method/dynamics.ts';
 import type { ImageRules } from '../method/image-rules.ts';
-import type { Sample } from '../store/samples.ts';
+import { answerForm, type Sample } from '../store/samples.ts';
 
 /** A sample's ground-truth boxes with labels. */
 export function truthBoxes(sample: Sample): Box[] {
@@ -33,7 +33,7 @@ export function verdict(
   sample: Sample,
   text: string,
 ): { answer: string | null; correct: boolean } {
-  const form = { form: 'choice' as const, options: sample.options };
+  const form = { form: answerForm(sample), options: sample.options };
   const { answer } = extractAnswer(extractor, text, form);
   return { answer, correct: isCorrect(answer, sample.answer, form) };
 }

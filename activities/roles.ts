@@ -7,7 +7,7 @@ import { DecodedImages } from '../method/decoded-images.ts';
 import { type ImageRules, prepareEvidence, prepareWhole } from '../method/images.ts';
 import { type PROMPT_SETS, renderPrompt } from '../method/prompts.ts';
 import { readJson } from '../store/files.ts';
-import type { Sample } from '../store/samples.ts';
+import { answerForm, type Sample } from '../store/samples.ts';
 import { Replicas } from './replicas.ts';
 
 /** Contents of an endpoint file: written when a server is ready, rewritten when it has moved. */
@@ -44,13 +44,14 @@ export type RoleOptions = {
 export function renderRole(
   promptSet: keyof typeof PROMPT_SETS,
   role: 'perceiver' | 'reasoner' | 'direct',
-  question: string,
+  sample: Sample,
   hasBoxes: boolean,
 ) {
   return renderPrompt({
     set: promptSet,
     role: role === 'reasoner' && !hasBoxes ? 'no-evidence' : role,
-    question,
+    question: sample.question,
+    answerForm: answerForm(sample),
   });
 }
 
@@ -73,7 +74,7 @@ export class Roles {
   async perceive(sample: Sample): Promise<string> {
     const { promptSet, imageRules, perceiverMaxTokens } = this.#options;
     const image = await prepareWhole(await this.#decode(sample), imageRules);
-    return this.#ask(renderRole(promptSet, 'perceiver', sample.question, false), [image], perceiverMaxTokens);
+    return this.#ask(renderRole(promptSet, 'perceiver', sample, false), [image], perceiverMaxTokens);
   }
 
   /** The images a reasoner is shown for the perceiver's text: annotated whole and at most three crops. */
@@ -86,7 +87,7 @@ export class Roles {
 
   /** The reasoner's answer from evidence. Throws {@link RoleUnavailableError}. */
   async reason(sample: Sample, evidence: Evidence): Promise<string> {
-    const prompt = renderRole(this.#options.promptSet, 'reasoner', sample.question, evidence.hasBoxes);
+    const prompt = renderRole(this.#options.promptSet, 'reasoner', sample, evidence.hasBoxes);
     return this.#ask(prompt, evidence.images, this.#options.reasonerMaxTokens);
   }
 

@@ -12,12 +12,18 @@ export const Sample = z.looseObject({
   question: z.string(),
   options: z.array(z.string()),
   answer: z.string(),
+  form: z.enum(['choice', 'number', 'text']).optional().describe('how the answer is read and compared'),
   kind: z.string(),
   boxes: z.array(z.tuple([z.number(), z.number(), z.number(), z.number()])),
   labels: z.array(z.string()),
   split: z.enum(['train', 'held-out']),
 });
 export type Sample = z.infer<typeof Sample>;
+
+/** How a sample's answer is read and compared: as the row says, or by whether it has options. */
+export function answerForm({ form, options }: Sample): 'choice' | 'number' | 'text' {
+  return form ?? (options.length > 0 ? 'choice' : 'text');
+}
 
 /** The rows of a dataset directory, image paths made absolute. Throws when a row is unreadable or the file is missing. */
 export async function readSamples(directory: string): Promise<Sample[]> {

@@ -33,10 +33,10 @@ beforeEach(() => {
   answer = async () => 'The answer is (B).';
 });
 
-async function service(role: 'perceiver' | 'reasoner' | 'direct' = 'perceiver') {
+async function service(role: 'perceiver' | 'reasoner' | 'direct' = 'perceiver', samples = [sample]) {
   const judge = await Judge.open({
     role,
-    samples: [sample],
+    samples,
     context: 'c',
     perceptions: new Map([['s1', { text: HIT }]]),
     extractor: 'p2r@1',
@@ -114,6 +114,21 @@ test('the reasoner is judged by its answer alone', async () => {
   expect(judgements.map(({ reward }) => reward)).toEqual([1, 0]);
   expect(judgements[0]?.metrics.iou).toBe(1);
   expect(asked).toBe(0);
+});
+
+test('an answer without options is judged as what its row says: a number, or text', async () => {
+  const open = { ...sample, options: [], question: 'How far?' };
+  const rewards = async (row: Sample, text: string) => {
+    file = path.join(mkdtempSync(path.join(os.tmpdir(), 'p2r-rewards-')), 'judgements.jsonl');
+    const response = await (await service('reasoner', [row]))([completion(text)]);
+    return ((await response.json()) as { judgements: { reward: number }[] }).judgements[0]?.reward;
+  };
+  const number: Sample = { ...open, form: 'number', answer: '12.50' };
+  expect(await rewards(number, '<answer>12.5</answer>')).toBe(1);
+  expect(await rewards(number, '<answer>13</answer>')).toBe(0);
+  const text: Sample = { ...open, answer: 'the Red Lion' };
+  expect(await rewards(text, '<answer>Red Lion.</answer>')).toBe(1);
+  expect(await rewards(text, '<answer>White Hart</answer>')).toBe(0);
 });
 
 test('the direct baseline is judged by its answer, and has no boxes to measure', async () => {

@@ -1,7 +1,7 @@
 /** The project's own needle scenes: rows.jsonl beside an images folder. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { readSamples, type Sample } from '../../store/samples.ts';
+import { answerForm, readSamples, type Sample } from '../../store/samples.ts';
 import { type Benchmark, BenchmarkError, type Item } from '../item.ts';
 
 /** One row as a question. */
@@ -18,7 +18,7 @@ export function needleItem(sample: Sample): Item {
     question: sample.question,
     stem: sample.question.split('\n(A)')[0] ?? sample.question,
     options: sample.options,
-    form: 'choice',
+    form: answerForm(sample),
     answer: sample.answer,
     truth: sample.boxes.map(([x1, y1, x2, y2], index) => ({
       x1,
