@@ -1,6 +1,9 @@
 /** Evaluates one checkpoint in both roles on held-out scenes, with the runner of `p2r eval`. Scores come from all predictions or not at all. */
 import path from 'node:path';
 import { ApplicationFailure } from '@temporalio/common';
+import { type Benchmark, BenchmarkError } from '../benchmarks/item.ts';
+import { joinBenchmarks } from '../benchmarks/joined.ts';
+import { openBenchmark } from '../benchmarks/open.ts';
 import { needleBenchmark } from '../benchmarks/readers/needle.ts';
 import type { StrategySummary } from '../benchmarks/scoring.ts';
 import { RequestFailed } from '../evaluation/endpoint.ts';
@@ -24,6 +27,7 @@ import { setAside } from '../store/manifest.ts';
 import { predictionFiles } from '../store/predictions.ts';
 import type { Study } from '../studies/study.ts';
 import type { EvaluationPlan } from '../workflows/types.ts';
+import { PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
 import { beating, untilCancelled } from './heartbeats.ts';
 import { serviceFiles } from './phase-files.ts';
 import { Replicas } from './replicas.ts';
@@ -70,12 +74,15 @@ export function createEvaluationActivities(store: Store) {
       const owner = store.evaluation(key);
       const reasonerFile = serviceFiles(owner).modelEndpoint;
       const imageRules = IMAGE_RULES[study.evaluation.image_rules ?? study.image_rules];
-      const rules = { extractor: study.extractor, imageRules, grounding: 'each' } as const;
+      const benchmark = await questionsOf(store, study, evaluation);
+      // A needle question needs every object that it names; a published query is about one region, however it is cut up.
+      const grounding = study.evaluation.benchmarks === undefined ? 'each' : 'union';
+      const rules = { extractor: study.extractor, imageRules, grounding } as const;
       const { missing } = await untilCancelled((signal) =>
         new EvaluationRun(
           {
             key,
-            benchmark: needleBenchmark(store.scenes(evaluation.scenes.key)),
+            benchmark,
             strategies: evaluation.strategies.map((name) => {
               const strategy = strategyNamed(name);
               if (strategy === undefined)
@@ -129,6 +136,23 @@ export function createEvaluationActivities(store: Store) {
       await writeJson(evaluationFiles(store, key).scores, scores);
     },
   };
+}
+
+/** What is asked: the held-out scenes, or the study's benchmarks. Fails (DatasetInvalid) where one of them cannot be opened. */
+async function questionsOf(store: Store, study: Study, evaluation: EvaluationPlan): Promise<Benchmark> {
+  const [first, ...others] = (study.evaluation.benchmarks ?? []).map(({ source }) => {
+    const colon = source.indexOf(':');
+    const reference = `${source.slice(0, colon)}:${path.resolve(PROJECT, source.slice(colon + 1))}`;
+    const images = path.join(store.home, 'images');
+    return openBenchmark(reference, { python: PYTHON, pythonEnvironment: PYTHON_ENV, images });
+  });
+  if (first === undefined) return needleBenchmark(store.scenes(evaluation.scenes.key));
+  try {
+    return joinBenchmarks([await first, ...(await Promise.all(others))]);
+  } catch (error) {
+    if (!(error instanceof BenchmarkError)) throw error;
+    throw ApplicationFailure.nonRetryable(error.message, 'DatasetInvalid');
+  }
 }
 
 /** Gives each request the least busy server of its role's endpoint file, which is read again every time: a restarted server is found. */

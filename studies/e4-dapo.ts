@@ -1,11 +1,12 @@
 /** Appendix E.4: GRPO against DAPO, which leaves out the KL term and keeps only groups that teach. */
-import { PAPER_4B } from './paper-settings.ts';
+import { PAPER_4B, questionsOf } from './paper-settings.ts';
 import { defineStudy } from './study.ts';
 
 export default defineStudy({
   ...PAPER_4B,
   name: 'e4-dapo',
   title: 'GRPO against DAPO, and whether boxes collapse',
+  evaluation: { ...PAPER_4B.evaluation, benchmarks: questionsOf(['V-Star']) },
   cases: {
     grpo: {},
     dapo: {

@@ -1,5 +1,5 @@
 /** Figure 11: questions a second against accuracy, for direct answers and P2R at three sizes. */
-import { HIGH_RESOLUTION, PAPER_4B, SIZES } from './paper-settings.ts';
+import { HIGH_RESOLUTION, PAPER_4B, questionsOf, SIZES } from './paper-settings.ts';
 import { defineStudy } from './study.ts';
 
 export default defineStudy({
@@ -7,7 +7,11 @@ export default defineStudy({
   name: 'figure-11-throughput',
   title: 'Throughput against accuracy',
   cases: SIZES,
-  evaluation: { ...PAPER_4B.evaluation, strategies: ['direct', 'p2r'] },
+  evaluation: {
+    ...PAPER_4B.evaluation,
+    benchmarks: questionsOf(HIGH_RESOLUTION),
+    strategies: ['direct', 'p2r'],
+  },
   reproduces: {
     item: 'Figure 11',
     claim:

@@ -1,11 +1,12 @@
 /** Figure 5: either role alone, and both in either order. Common first phases are computed once. */
-import { HIGH_RESOLUTION, PAPER_4B } from './paper-settings.ts';
+import { HIGH_RESOLUTION, PAPER_4B, questionsOf } from './paper-settings.ts';
 import { defineStudy } from './study.ts';
 
 export default defineStudy({
   ...PAPER_4B,
   name: 'figure-5-ablation',
   title: 'Which roles are trained, and in which order',
+  evaluation: { ...PAPER_4B.evaluation, benchmarks: questionsOf(HIGH_RESOLUTION) },
   cases: {
     'p-only': { schedule: ['perceiver'] },
     'r-only': { schedule: ['reasoner'] },

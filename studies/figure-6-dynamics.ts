@@ -1,12 +1,16 @@
 /** Figures 6, 9 and 10: hit rate, IoU, accuracy, box count and box size along both phases. */
-import { HIGH_RESOLUTION, PAPER_4B } from './paper-settings.ts';
+import { HIGH_RESOLUTION, PAPER_4B, questionsOf } from './paper-settings.ts';
 import { defineStudy } from './study.ts';
 
 export default defineStudy({
   ...PAPER_4B,
   name: 'figure-6-dynamics',
   title: 'Every checkpoint of both phases',
-  evaluation: { ...PAPER_4B.evaluation, checkpoints: 'all' },
+  evaluation: {
+    ...PAPER_4B.evaluation,
+    benchmarks: questionsOf([...HIGH_RESOLUTION, 'MME-RealWorld-Lite']),
+    checkpoints: 'all',
+  },
   reproduces: {
     item: 'Figures 6, 9 and 10',
     claim:

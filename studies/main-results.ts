@@ -1,11 +1,12 @@
 /** Tables 1 and 2: P2R-2B, P2R-4B and P2R-8B, each after one iteration of PRA-GRPO. */
-import { HIGH_RESOLUTION, PAPER_4B, SIZES } from './paper-settings.ts';
+import { HIGH_RESOLUTION, PAPER_4B, questionsOf, SIZES } from './paper-settings.ts';
 import { defineStudy } from './study.ts';
 
 export default defineStudy({
   ...PAPER_4B,
   name: 'main-results',
   title: 'P2R against its bases at three sizes',
+  evaluation: { ...PAPER_4B.evaluation, benchmarks: questionsOf([...HIGH_RESOLUTION, 'MME-RealWorld-Lite']) },
   cases: SIZES,
   reproduces: {
     item: 'Tables 1 and 2',

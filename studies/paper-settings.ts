@@ -27,6 +27,25 @@ export const PAPER_PHASE = {
 /** Benchmarks of Table 1 and their average in the figures. */
 export const HIGH_RESOLUTION = ['V-Star', 'HR-Bench-4K', 'HR-Bench-8K'];
 
+/** The published files behind the benchmarks' names (docs/cluster.md says how they are fetched). */
+const SOURCES: Record<string, string[]> = {
+  'V-Star': ['v-star:datasets/v-star'],
+  'HR-Bench-4K': ['hr-bench:datasets/hr-bench-4k/hr_bench_4k.parquet'],
+  'HR-Bench-8K': ['hr-bench:datasets/hr-bench-8k/hr_bench_8k.parquet'],
+  'MME-RealWorld-Lite': ['mme-realworld:datasets/mme-realworld-lite/mme-realworld-lite.parquet'],
+  ReasonSeg: ['reason-seg:datasets/reason-seg/test', 'reason-seg:datasets/reason-seg/val'],
+};
+
+/** What an evaluation asks for these benchmarks of the paper. */
+export function questionsOf(benchmarks: string[]): { name: string; source: string }[] {
+  return benchmarks.flatMap((name) =>
+    (SOURCES[name] ?? []).map((source, _, all) => ({
+      name: all.length === 1 ? name : `${name} ${source.slice(source.lastIndexOf('/') + 1)}`,
+      source,
+    })),
+  );
+}
+
 /** One iteration of PRA-GRPO on Qwen3-VL-4B: 4 GPUs train, the fifth serves the frozen role. */
 export const PAPER_4B = {
   seed: 1,

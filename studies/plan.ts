@@ -186,7 +186,7 @@ export function planExperiment(
       key: contentKey('evaluation', {
         model: model.key,
         ...(two && { perceiver: perceiver.key }),
-        scenes: heldOut.key,
+        scenes: study.evaluation.benchmarks?.map((benchmark) => benchmark.name) ?? heldOut.key,
         strategies,
         perceiver_max_tokens: study.evaluation.perceiver_max_tokens,
         reasoner_max_tokens: study.evaluation.reasoner_max_tokens,

@@ -298,3 +298,29 @@ test('a role may be played, or trained against, by the checkpoint of another ste
   );
   expect(() => plan(pairs(['p-only', 'base']))).toThrow(/evaluation\.pairs\.0\.perceiver: write "base", /);
 });
+
+test('a study may ask published benchmarks instead of scenes; their names are part of the key, their place is not', async () => {
+  const study = await loadStudy('tiny-table-5-oracle');
+  const [scenes] = planExperiment(study, 'e', 'm').evaluations;
+  const keyOf = (benchmarks: { name: string; source: string }[]) =>
+    planExperiment(
+      parseStudy({ ...study, evaluation: { ...study.evaluation, benchmarks } }, 'mine'),
+      'e',
+      'm',
+    ).evaluations[0]?.key;
+  const vStar = { name: 'V-Star', source: 'v-star:datasets/v-star' };
+  expect(keyOf([vStar])).not.toBe(scenes?.key);
+  expect(keyOf([{ ...vStar, source: 'v-star:/elsewhere' }])).toBe(keyOf([vStar]));
+  expect(keyOf([{ ...vStar, name: 'V-Star 2' }])).not.toBe(keyOf([vStar]));
+  expect(() => keyOf([{ ...vStar, source: 'datasets/v-star' }])).toThrow(
+    'evaluation.benchmarks.0.source: write FORMAT:PATH',
+  );
+  for (const name of (await studyNames()).filter((known) => !known.startsWith('tiny-'))) {
+    const { evaluation, reproduces } = await loadStudy(name);
+    for (const benchmark of reproduces?.benchmarks ?? [])
+      expect(
+        evaluation.benchmarks?.some((one) => one.name.startsWith(benchmark)),
+        name,
+      ).toBe(true);
+  }
+});

@@ -249,6 +249,19 @@ export const Study = z.strictObject({
   direct: Hyperparameters.optional().describe('of the direct baseline, when the schedule names it'),
   evaluation: z.strictObject({
     scenes: z.int().min(1).describe('held-out scenes'),
+    benchmarks: z
+      .array(
+        z.strictObject({
+          name: z.string().describe('names the questions for good: other questions need another name'),
+          source: z
+            .string()
+            .regex(/^[a-z0-9-]+:.+$/, 'write FORMAT:PATH ("p2r datasets formats" lists the formats)')
+            .describe('published file or folder, its path relative to the project'),
+        }),
+      )
+      .min(1)
+      .optional()
+      .describe('asked instead of the held-out scenes'),
     questions_per_scene: z.int().min(1).max(3),
     perceiver_max_tokens: z.int().min(1),
     reasoner_max_tokens: z.int().min(1),

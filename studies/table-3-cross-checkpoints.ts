@@ -1,5 +1,5 @@
 /** Table 3: checkpoints trained as in Figure 5 (and reused), alone and in pairs, one as the perceiver and one as the reasoner. */
-import { HIGH_RESOLUTION, PAPER_4B } from './paper-settings.ts';
+import { HIGH_RESOLUTION, PAPER_4B, questionsOf } from './paper-settings.ts';
 import { defineStudy } from './study.ts';
 
 const R_ONLY = { schedule: ['reasoner'], checkpoint: 'iteration-1/reasoner' };
@@ -8,6 +8,7 @@ export default defineStudy({
   ...PAPER_4B,
   name: 'table-3-cross-checkpoints',
   title: 'Perceiver and reasoner from different checkpoints',
+  evaluation: { ...PAPER_4B.evaluation, benchmarks: questionsOf(HIGH_RESOLUTION) },
   cases: {
     'p-only': { schedule: ['perceiver'] },
     'r-only': { schedule: ['reasoner'] },

@@ -1,12 +1,12 @@
 /** Table 4: boxes for queries that need reasoning, scored at IoU 0.5. */
-import { PAPER_4B } from './paper-settings.ts';
+import { PAPER_4B, questionsOf } from './paper-settings.ts';
 import { defineStudy } from './study.ts';
 
 export default defineStudy({
   ...PAPER_4B,
   name: 'table-4-grounding',
   title: 'Grounding without grounding data',
-  evaluation: { ...PAPER_4B.evaluation, strategies: ['grounding'] },
+  evaluation: { ...PAPER_4B.evaluation, benchmarks: questionsOf(['ReasonSeg']), strategies: ['grounding'] },
   reproduces: {
     item: 'Table 4',
     claim:

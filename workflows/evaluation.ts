@@ -60,10 +60,11 @@ async function compute(
   });
   const models = [evaluation.model, ...(evaluation.perceiver ? [evaluation.perceiver] : [])];
   await verifyModels({ experiment, user: id, models });
-  await dataActivities(study.placement).prepareScenes({
-    ...evaluation.scenes,
-    user: { experiment, part: id },
-  });
+  if (study.evaluation.benchmarks === undefined)
+    await dataActivities(study.placement).prepareScenes({
+      ...evaluation.scenes,
+      user: { experiment, part: id },
+    });
   const served = {
     key,
     label: id,

@@ -1,4 +1,5 @@
 /** Starting, watching and stopping experiments. */
+import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -49,6 +50,11 @@ export async function resolveStudy(
 ): Promise<ExperimentRecord> {
   const directory = path.resolve(PROJECT, study.model);
   const baseKey = await inspectModel(directory);
+  for (const { what, file } of filesOf(study))
+    if (!existsSync(path.resolve(PROJECT, file)))
+      throw new UserError(
+        `${what} should lie in ${file}, where nothing is: docs/cluster.md says how to get it.`,
+      );
   const disk = await statfs(path.dirname(store.home)).catch(() => null);
   if (disk !== null && disk.bavail * disk.bsize < MIN_FREE_BYTES)
     throw new UserError(
@@ -61,6 +67,21 @@ export async function resolveStudy(
     revisions: [],
     lineage: null,
   });
+}
+
+/** What a study reads besides its model, by paths relative to the project. */
+function filesOf({ training_data, iterations, evaluation }: Study): { what: string; file: string }[] {
+  const training = training_data.kind === 'rows' && iterations > 0 ? [training_data] : [];
+  return [
+    ...training.map(({ name, directory }) => ({
+      what: `The training data "${name}"`,
+      file: `${directory}/rows.jsonl`,
+    })),
+    ...(evaluation.benchmarks ?? []).map(({ name, source }) => ({
+      what: `The benchmark "${name}"`,
+      file: source.slice(source.indexOf(':') + 1),
+    })),
+  ];
 }
 
 /** Starts the experiment, or joins it when it is running already. Finished parts with the same key are reused. */
