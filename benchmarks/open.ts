@@ -20,7 +20,7 @@ export type Format = {
 
 /** Every format, by the name given before the colon. */
 export const FORMATS: readonly Format[] = [
-  { name: 'needle', what: 'folder with rows.jsonl', open: needleBenchmark },
+  { name: 'needle', what: 'folder with rows.jsonl', open: (source) => needleBenchmark(source) },
   { name: 'v-star', what: 'folder with test_questions.jsonl, or parquet', open: vStar },
   { name: 'hr-bench', what: 'TSV or parquet of 4K or 8K', open: hrBench },
   { name: 'mme-realworld', what: 'parquet, TSV or JSON; Lite by its name', open: mmeRealWorld },

@@ -21,6 +21,7 @@ const number = (least: number) => (text: string) => {
 export type EvalOptions = {
   benchmark: string;
   questions: number;
+  split: 'held-out' | 'hard';
   limit?: number;
   shuffleOptions?: number;
   dryRun?: boolean;
@@ -63,7 +64,8 @@ export function addEvalCommand(program: Command, store: Store): void {
       '--benchmark <format:path>',
       'for example v-star:DIR, hr-bench:FILE.tsv; or needle, which is drawn',
     )
-    .option('--questions <n>', 'questions of needle', whole(3), 300)
+    .option('--questions <n>', 'questions of needle', whole(1), 300)
+    .addOption(new Option('--split <name>', 'of needle').choices(['held-out', 'hard']).default('held-out'))
     .option('--limit <n>', 'only the first n questions', whole(1))
     .option('--shuffle-options <seed>', 'put the options in seeded other orders', whole(0))
     .option('--strategies <names>', 'with commas between', 'direct,p2r')

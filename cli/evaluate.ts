@@ -26,6 +26,7 @@ import { canonicalJson, contentKey } from '../store/keys.ts';
 import type { Store } from '../store/layout.ts';
 import { inspectModel } from '../store/models.ts';
 import { predictionFiles } from '../store/predictions.ts';
+import { QuestionKind } from '../studies/study.ts';
 import { EXIT, UserError } from './errors.ts';
 import type { EvalOptions } from './eval-command.ts';
 import { comparisonTable, summaryTable } from './evaluation-tables.ts';
@@ -36,7 +37,8 @@ import { duration } from './render.ts';
 const run = promisify(execFile);
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
-const QUESTIONS_PER_SCENE = 3;
+/** One of each kind about every scene. */
+const QUESTIONS_PER_SCENE = QuestionKind.options.length;
 
 /** Names of a record as a choice of the user; throws a UserError that lists them. */
 function chosen<Name extends string>(
@@ -60,12 +62,15 @@ function chosenStrategies(names: string): Strategy[] {
   });
 }
 
-/** Needle scenes of the held-out split, drawn once per size. */
-async function drawnNeedle(store: Store, questions: number): Promise<Benchmark> {
+/** Needle scenes of a split that no training sees, drawn once per size. */
+async function drawnNeedle(
+  store: Store,
+  { questions, split }: Pick<EvalOptions, 'questions' | 'split'>,
+): Promise<Benchmark> {
   if (questions % QUESTIONS_PER_SCENE !== 0)
     throw new UserError(`--questions must be a multiple of ${QUESTIONS_PER_SCENE}.`);
   const count = questions / QUESTIONS_PER_SCENE;
-  const spec = { split: 'held-out', count, questions: QUESTIONS_PER_SCENE, seed: 0 };
+  const spec = { split, count, questions: QUESTIONS_PER_SCENE, seed: 0 };
   const directory = store.scenes(contentKey('needle', { generator: 'needle@1', ...spec }));
   if (!existsSync(path.join(directory, 'rows.jsonl'))) {
     await ensurePython(say);
@@ -79,7 +84,7 @@ async function drawnNeedle(store: Store, questions: number): Promise<Benchmark> 
       env: { ...process.env, ...PYTHON_ENV },
     });
   }
-  return needleBenchmark(directory);
+  return needleBenchmark(directory, split);
 }
 
 /** What readers of parquet files need; the Python environment is made only where one is read. */
@@ -143,7 +148,7 @@ function settingsOf(options: EvalOptions, needle: boolean): StrategySettings {
   return {
     promptSet,
     imageRules: IMAGE_RULES[rules],
-    perceiverMaxTokens: options.perceiverMaxTokens ?? (needle ? 100 : 256),
+    perceiverMaxTokens: options.perceiverMaxTokens ?? (needle ? 130 : 256),
     reasonerMaxTokens: options.maxTokens ?? (needle ? 60 : 1024),
     temperature: options.temperature,
     ...(options.repetitionPenalty === undefined ? {} : { repetitionPenalty: options.repetitionPenalty }),
@@ -194,7 +199,7 @@ export async function evaluate(store: Store, options: EvalOptions): Promise<void
   try {
     const opened =
       options.benchmark === 'needle'
-        ? await drawnNeedle(store, options.questions)
+        ? await drawnNeedle(store, options)
         : await openBenchmark(options.benchmark, await readerTools(store, options.benchmark));
     const limited = options.limit === undefined ? opened : firstOf(opened, options.limit);
     const benchmark =

@@ -17,7 +17,7 @@ export function addReportCommand(program: Command, store: Store): void {
   program
     .command('report')
     .argument('[evaluations...]', 'names of evaluations (default: all)')
-    .option('--tables <names>', 'table-1 to table-5, figure-12, all; with commas between', 'all')
+    .option('--tables <names>', 'table-1 to table-5, figure-11, figure-12, all; with commas between', 'all')
     .addOption(
       new Option('--format <format>').choices(['markdown', 'json', 'csv', 'latex']).default('markdown'),
     )

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { type ParetoPoint, paretoSvg } from '../benchmarks/reports/pareto.ts';
+import { averaged, type ParetoPoint, paretoSvg, throughputTable } from '../benchmarks/reports/pareto.ts';
 import { RENDERERS } from '../benchmarks/reports/render.ts';
 import { paperTable, TABLES } from '../benchmarks/reports/tables.ts';
 import type { ScoredRow, ScoringRules } from '../benchmarks/scoring.ts';
@@ -54,24 +54,30 @@ export async function report(store: Store, names: string[], options: ReportOptio
   const evaluations: EvaluationResults[] = [];
   for (const name of names.length > 0 ? names : await finished(store))
     evaluations.push(await results(store, name, rules));
+  const points: (ParetoPoint & { questions: number })[] = [];
+  for (const evaluation of evaluations) points.push(...(await paretoPoints(store, evaluation)));
   for (const id of options.tables.split(',').map((table) => table.trim())) {
     if (!TABLES.includes(id))
       throw new UserError(`There is no table "${id}"; there are: ${TABLES.join(', ')}.`);
-    print(`${RENDERERS[options.format](paperTable(id, evaluations))}\n`);
+    const table = id === 'figure-11' ? throughputTable(averaged(points)) : paperTable(id, evaluations);
+    print(`${RENDERERS[options.format](table)}\n`);
   }
   if (options.figure === undefined) return;
-  const points: ParetoPoint[] = [];
-  for (const evaluation of evaluations) points.push(...(await paretoPoints(store, evaluation)));
-  await writeFileAtomic(path.resolve(options.figure), paretoSvg(points, 'Accuracy against throughput'));
+  const picture = paretoSvg(averaged(points), 'Accuracy against throughput');
+  await writeFileAtomic(path.resolve(options.figure), picture);
 }
 
 /** Points of one evaluation. Throughput follows from the slots of its runs and the time an answer kept one. */
-async function paretoPoints(store: Store, evaluation: EvaluationResults): Promise<ParetoPoint[]> {
+async function paretoPoints(
+  store: Store,
+  evaluation: EvaluationResults,
+): Promise<(ParetoPoint & { questions: number })[]> {
   const runs = await readJsonLines(predictionFiles(store, evaluation.key).runs, RunRow);
   const slots = Math.max(1, ...runs.filter(({ done }) => done > 0).map(({ concurrency }) => concurrency));
   return evaluation.summaries.flatMap(({ strategy, overall, cost, count }) => {
     if (overall === null || cost.model_seconds === 0) return [];
     return {
+      questions: count,
       label: `${evaluation.manifest.labels.reasoner}, ${strategyNamed(strategy)?.title ?? strategy}`,
       accuracy: overall.accuracy,
       interval: overall.interval,

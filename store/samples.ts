@@ -16,7 +16,7 @@ export const Sample = z.looseObject({
   kind: z.string(),
   boxes: z.array(z.tuple([z.number(), z.number(), z.number(), z.number()])),
   labels: z.array(z.string()),
-  split: z.enum(['train', 'held-out']),
+  split: z.enum(['train', 'held-out', 'hard']),
 });
 export type Sample = z.infer<typeof Sample>;
 

@@ -33,11 +33,11 @@ export function needleItem(sample: Sample): Item {
   };
 }
 
-/** The scenes of a directory that `p2r_engines.needle_scenes` wrote. */
-export function needleBenchmark(directory: string): Benchmark {
+/** The scenes of a directory that `p2r_engines.needle_scenes` wrote; those of the hard split are another benchmark. */
+export function needleBenchmark(directory: string, split: 'held-out' | 'hard' = 'held-out'): Benchmark {
   return {
-    name: 'needle',
-    title: 'Needle scenes',
+    name: split === 'hard' ? 'needle-hard' : 'needle',
+    title: split === 'hard' ? 'Needle scenes (hard)' : 'Needle scenes',
     licence: 'Apache-2.0 (generated)',
     published: null,
     files: [path.join(directory, 'rows.jsonl')],

@@ -1,6 +1,7 @@
 /** Accuracy against throughput (Figure 11), as data and as an SVG picture. */
+import type { Table } from './tables.ts';
 
-/** One point. `throughput`: questions a second that the slots allow at the mean time an answer kept a slot. */
+/** One point. `throughput`: questions a second that the slots allow at the mean time an answer kept a slot; rates in 0 to 1. */
 export type ParetoPoint = {
   label: string;
   accuracy: number;
@@ -13,6 +14,51 @@ export type ParetoPoint = {
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [720, 440, 70, 190, 40, 60];
 
 const escaped = (text: string) => text.replace(/[<>&"']/g, (character) => `&#${character.charCodeAt(0)};`);
+
+/**
+ * Points of one label over several benchmarks as one: mean accuracy (its interval from the single ones, taken as independent), and the
+ * throughput of all their questions together.
+ */
+export function averaged(points: readonly (ParetoPoint & { questions: number })[]): ParetoPoint[] {
+  return [...Map.groupBy(points, ({ label }) => label)].map(([label, group]) => {
+    const mean = (value: (point: ParetoPoint) => number) =>
+      group.reduce((sum, point) => sum + value(point), 0) / group.length;
+    const questions = group.reduce((sum, point) => sum + point.questions, 0);
+    const weighted = (value: (point: ParetoPoint) => number) =>
+      group.reduce((sum, point) => sum + value(point) * point.questions, 0) / questions;
+    const accuracy = mean((point) => point.accuracy);
+    const spread = (end: 0 | 1) =>
+      Math.sqrt(group.reduce((sum, point) => sum + (point.interval[end] - point.accuracy) ** 2, 0)) /
+      group.length;
+    return {
+      label,
+      accuracy,
+      interval: [accuracy - spread(0), accuracy + spread(1)],
+      throughput: 1 / weighted((point) => 1 / point.throughput),
+      callsPerQuestion: weighted((point) => point.callsPerQuestion),
+      tokensPerQuestion: weighted((point) => point.tokensPerQuestion),
+    };
+  });
+}
+
+/** The points as a table. */
+export function throughputTable(points: readonly ParetoPoint[]): Table {
+  return {
+    id: 'figure-11',
+    title: 'Figure 11: accuracy against throughput (the paper prints no numbers)',
+    columns: ['Accuracy', 'Questions a second', 'Calls', 'Tokens'],
+    rows: points.map(({ label, accuracy, interval, throughput, callsPerQuestion, tokensPerQuestion }) => ({
+      label,
+      source: 'ours',
+      cells: [
+        { value: 100 * accuracy, interval: [100 * interval[0], 100 * interval[1]] },
+        { value: throughput },
+        { value: callsPerQuestion },
+        { value: tokensPerQuestion },
+      ],
+    })),
+  };
+}
 
 /** A round step that divides a span into about five. */
 function step(span: number): number {

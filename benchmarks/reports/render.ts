@@ -55,7 +55,7 @@ function csv(table: Table): string {
       ];
     }),
   );
-  return [['table', 'row', 'source', 'column', 'per_cent', 'low', 'high', 'n', 'missing'], ...rows]
+  return [['table', 'row', 'source', 'column', 'value', 'low', 'high', 'n', 'missing'], ...rows]
     .map((row) => `${row.map(quoted).join(',')}\n`)
     .join('');
 }
