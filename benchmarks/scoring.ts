@@ -219,7 +219,18 @@ export function summarise(
   const finest = byCategory.filter(({ category }) => category.split('/').length === depth);
   const dynamics = rows.flatMap((row) => (row.dynamics === null ? [] : [row.dynamics]));
   const choices = rows.filter((row) => /^[A-Z]$/.test(row.reference));
-  const consistency = permutationConsistency(repeats === 1 ? rows : []);
+  // Orders of one question's options: the same question about the same image with the same options.
+  const orders = new Map(
+    items.map(({ id, cluster, options }) => [
+      id,
+      options.length === 0 ? id : JSON.stringify([cluster, options.toSorted()]),
+    ]),
+  );
+  const consistency = permutationConsistency(
+    repeats > 1 || grounds
+      ? []
+      : rows.map(({ item, correct }) => ({ cluster: orders.get(item) ?? item, correct })),
+  );
   const notes: Record<string, number> = {};
   for (const { key } of rows)
     for (const [name, value] of Object.entries(predictions.get(key)?.notes ?? {}))

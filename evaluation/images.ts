@@ -50,6 +50,7 @@ export function passesThrough(header: Header, bytes: Buffer, rules: ImageRules):
  */
 export class Images {
   readonly #files = new Map<string, Promise<Buffer>>();
+  readonly #headers = new Map<string, Promise<Header>>();
   readonly #decoded = new Map<string, Promise<DecodedImage>>();
   readonly #needed = new Map<string, number>();
   readonly #atOnce = pLimit(availableParallelism());
@@ -70,6 +71,7 @@ export class Images {
     }
     this.#needed.delete(key);
     this.#decoded.delete(key);
+    this.#headers.delete(key);
     void this.#drop(key);
   }
 
@@ -115,9 +117,17 @@ export class Images {
       .digest('hex');
   }
 
+  /** The header, read once for all the forms that a question needs its image in. */
+  #header(source: ImageSource, rules: ImageRules): Promise<Header> {
+    const known = this.#headers.get(source.key);
+    const header = known ?? this.file(source).then((bytes) => readHeader(bytes, rules));
+    this.#headers.set(source.key, header);
+    return header;
+  }
+
   /** Upright size of the image, from its header. */
   async size(source: ImageSource, rules: ImageRules): Promise<Size> {
-    const { width, height } = await readHeader(await this.file(source), rules);
+    const { width, height } = await this.#header(source, rules);
     return { width, height };
   }
 
@@ -127,7 +137,7 @@ export class Images {
     work: (decoded: DecodedImage) => Promise<T>,
   ): Promise<T> {
     const { key } = source;
-    const { width, height } = await readHeader(await this.file(source), rules);
+    const { width, height } = await this.#header(source, rules);
     const limit = width * height > LARGE_PIXELS ? this.#largeAtOnce : this.#atOnce;
     return limit(async () => {
       const kept = this.#decoded.get(key);
@@ -159,7 +169,7 @@ export class Images {
   /** The whole image, in its own bytes where they may pass. */
   async whole(source: ImageSource, rules: ImageRules): Promise<SentImage> {
     const bytes = await this.file(source);
-    const header = await readHeader(bytes, rules);
+    const header = await this.#header(source, rules);
     if (passesThrough(header, bytes, rules)) return { bytes, width: header.width, height: header.height };
     const bytesOfSize = await this.#prepare(source, rules, (decoded) => prepareWhole(decoded, rules));
     return { bytes: bytesOfSize, ...wholeSize(header, rules) };

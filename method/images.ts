@@ -206,8 +206,13 @@ function wholePixels(decoded: DecodedImage, rules: ImageRules): Promise<Buffer> 
   }
   let whole = byRules.get(key);
   if (whole === undefined) {
-    const region = { left: 0, top: 0, width: decoded.width, height: decoded.height };
-    whole = resize(decoded, region, wholeSize(decoded, rules), rules);
+    const { width, height, pixels } = decoded;
+    const target = wholeSize(decoded, rules);
+    // Where nothing is resized, another copy of all pixels would only be more to collect.
+    whole =
+      pixels !== null && target.width === width && target.height === height
+        ? Promise.resolve(pixels)
+        : resize(decoded, { left: 0, top: 0, width, height }, target, rules);
     byRules.set(key, whole);
   }
   return whole;

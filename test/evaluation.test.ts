@@ -110,4 +110,4 @@ test('killed with -9 twice, it asks at most what was in flight again, and the nu
   const before = asked.length;
   expect(JSON.parse(await evaluate().output)).toMatchObject({ progress: { reused: QUESTIONS, requests: 0 } });
   expect(asked).toHaveLength(before);
-});
+}, 180_000);
