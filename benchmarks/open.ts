@@ -23,7 +23,11 @@ export const FORMATS: readonly Format[] = [
   { name: 'needle', what: 'folder with rows.jsonl', open: (source) => needleBenchmark(source) },
   { name: 'v-star', what: 'folder with test_questions.jsonl, or parquet', open: vStar },
   { name: 'hr-bench', what: 'TSV or parquet of 4K or 8K', open: hrBench },
-  { name: 'mme-realworld', what: 'parquet, TSV or JSON; Lite by its name', open: mmeRealWorld },
+  {
+    name: 'mme-realworld',
+    what: 'parquet (or a folder of shards), TSV or JSON; Lite by its name',
+    open: mmeRealWorld,
+  },
   { name: 'reason-seg', what: 'folder of a split: val, test', open: reasonSeg },
   { name: 'zoom-bench', what: 'parquet, whole images', open: zoomBench('full') },
   { name: 'zoom-bench-crop', what: 'parquet, published crops', open: zoomBench('crop') },
@@ -46,7 +50,12 @@ export const FORMATS: readonly Format[] = [
     training: true,
     open: miniO3('deepeyes-4k', 'DeepEyes (4K)', null),
   },
-  { name: 'deepeyes-47k', what: 'one of its parquet files', training: true, open: deepEyes47k },
+  {
+    name: 'deepeyes-47k',
+    what: 'its folder, or one of its parquet files',
+    training: true,
+    open: deepEyes47k,
+  },
   { name: 'zwz-mini', what: 'train_crop_clean.csv', training: true, open: zwzMini },
   { name: 'zwz', what: 'parquet', training: true, open: zwz },
 ];

@@ -9,7 +9,7 @@ import { PROJECT, PYTHON, PYTHON_ENV } from '../activities/environment.ts';
 import { type Benchmark, BenchmarkError } from '../benchmarks/item.ts';
 import { firstOf, openBenchmark } from '../benchmarks/open.ts';
 import { needleBenchmark } from '../benchmarks/readers/needle.ts';
-import type { ReaderTools } from '../benchmarks/readers/parquet.ts';
+import { parquetFiles, type ReaderTools } from '../benchmarks/readers/parquet.ts';
 import { withShuffledOptions } from '../benchmarks/shuffled.ts';
 import { minimumDetectableDifference } from '../benchmarks/statistics/power.ts';
 import { type Endpoint, RequestFailed, servedModel } from '../evaluation/endpoint.ts';
@@ -89,7 +89,8 @@ async function drawnNeedle(
 
 /** What readers of parquet files need; the Python environment is made only where one is read. */
 export async function readerTools(store: Store, reference: string): Promise<ReaderTools> {
-  if (reference.endsWith('.parquet')) await ensurePython(say);
+  const source = reference.slice(reference.indexOf(':') + 1);
+  if (parquetFiles(source) !== null) await ensurePython(say);
   return { python: PYTHON, pythonEnvironment: PYTHON_ENV, images: path.join(store.home, 'images') };
 }
 
@@ -284,6 +285,11 @@ export async function evaluate(store: Store, options: EvalOptions): Promise<void
     const results = await scoreEvaluation(store, key, judged === undefined ? rules : { ...rules, judged });
     await writeResults(store, results);
     report(store, key, results, result, options.json === true);
+    const { published, count } = results.manifest;
+    if (published !== null && published !== count)
+      say(
+        `The published file has ${published} questions, this one ${count}: its numbers are another benchmark's.`,
+      );
     const unjudged = [...(judged?.values() ?? [])].filter((verdict) => verdict === null).length;
     if (unjudged > 0) {
       say(

@@ -36,7 +36,14 @@ export const CATALOGUE: readonly HubDataset[] = [
     repository: 'yifanzhang114/MME-RealWorld-lite-lmms-eval',
     files: ['data/'],
     licence: 'academic use only; no redistribution or modification without approval',
-    format: 'mme-realworld:FOLDER/data/<file>.parquet',
+    format: 'mme-realworld:FOLDER/data',
+  },
+  {
+    name: 'mme-realworld',
+    repository: 'yifanzhang114/MME-RealWorld-Lmms-eval',
+    files: ['data/'],
+    licence: 'academic use only; no redistribution or modification without approval',
+    format: 'mme-realworld:FOLDER/data',
   },
   {
     name: 'zoom-bench',
@@ -75,7 +82,7 @@ export const CATALOGUE: readonly HubDataset[] = [
       'data_thinklite_reasoning_acc.parquet',
     ],
     licence: 'see the dataset card',
-    format: 'deepeyes-47k:FOLDER/<file>.parquet',
+    format: 'deepeyes-47k:FOLDER',
   },
   {
     name: 'zwz-mini',

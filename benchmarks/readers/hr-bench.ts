@@ -1,7 +1,7 @@
 /** HR-Bench 4K and 8K: 200 questions, each in four cyclic orders of its options, as TSV or parquet. */
 import { z } from 'zod';
 import { type Benchmark, BenchmarkError, type ImageSource, type Item, letteredLines } from '../item.ts';
-import { type ReaderTools, readParquet, storedImage } from './parquet.ts';
+import { parquetFiles, type ReaderTools, readParquet, storedImage } from './parquet.ts';
 import { type Cell, readCell, readTsv } from './tsv.ts';
 import { describe } from './v-star.ts';
 
@@ -122,6 +122,6 @@ export function hrBench(file: string, tools: ReaderTools): Benchmark {
     licence: 'see DreamMr/HR-Bench (tag: other); not for redistribution',
     published: PUBLISHED,
     files: [file],
-    items: () => inFours(file, file.endsWith('.parquet') ? fromParquet(file, tools) : fromTsv(file)),
+    items: () => inFours(file, parquetFiles(file) !== null ? fromParquet(file, tools) : fromTsv(file)),
   };
 }

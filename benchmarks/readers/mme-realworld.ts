@@ -6,7 +6,7 @@ import { letterAt } from '../../method/answers.ts';
 import { type Benchmark, BenchmarkError, type ImageSource, type Item } from '../item.ts';
 import { imageFile } from './images.ts';
 import { pythonStrings, withoutLetter } from './options.ts';
-import { type ReaderTools, readParquet, storedImage } from './parquet.ts';
+import { parquetFiles, type ReaderTools, readParquet, storedImage } from './parquet.ts';
 import { readCell, readTsv } from './tsv.ts';
 import { describe } from './v-star.ts';
 
@@ -141,7 +141,7 @@ export function mmeRealWorld(file: string, tools: ReaderTools): Benchmark {
     published: lite ? null : 29_429,
     files: [file],
     items: () => {
-      if (file.endsWith('.parquet')) return fromParquet(file, tools);
+      if (parquetFiles(file) !== null) return fromParquet(file, tools);
       return file.endsWith('.tsv') ? fromTsv(file) : fromJson(file);
     },
   };

@@ -1,5 +1,6 @@
 /** Parquet rows with images in them, one at a time: the project's Python reads the file, images go to a folder named by content. */
 import { spawn } from 'node:child_process';
+import { readdirSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -17,11 +18,31 @@ export type ReaderTools = {
 /** A cell of bytes as it is handed over: its sha256 is the name of its file. */
 type Stored = { $sha256: string };
 
+/** The parquet files that a path stands for: itself, or the shards of a folder in the order of their names. `null`: it is none. */
+export function parquetFiles(source: string): string[] | null {
+  if (source.endsWith('.parquet')) return [source];
+  if (!statSync(source, { throwIfNoEntry: false })?.isDirectory()) return null;
+  const shards = readdirSync(source).filter((name) => name.endsWith('.parquet'));
+  return shards.length === 0 ? null : shards.sort().map((name) => path.join(source, name));
+}
+
+/** Rows of a file or of a folder of shards. */
+export async function* readParquet(
+  source: string,
+  tools: ReaderTools,
+  options: { base64?: readonly string[] } = {},
+): AsyncGenerator<Record<string, unknown>> {
+  const files = parquetFiles(source);
+  if (files === null)
+    throw new BenchmarkError(source, 'it is no parquet file, and no folder that holds some');
+  for (const file of files) yield* readShard(file, tools, options);
+}
+
 /**
  * Rows as plain values; cells of bytes are `{$sha256}`. `base64` names text columns that hold images.
  * @throws BenchmarkError with Python's last words when the file cannot be read
  */
-export async function* readParquet(
+async function* readShard(
   file: string,
   tools: ReaderTools,
   { base64 = [] }: { base64?: readonly string[] } = {},

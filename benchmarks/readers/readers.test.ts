@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
@@ -228,6 +228,12 @@ describe('MME-RealWorld', () => {
     expect(items[0]).toMatchObject({ id: '7', answer: 'E', category: ['Perception', 'Remote Sensing'] });
     expect(items[0]?.options).toHaveLength(5);
     expect(items[0]?.question).toContain("Options:\n(A) red\n(B) it's green\n");
+    // The published Lite comes in four shards: their folder is one benchmark.
+    const shards = folder('mme-lite-shards');
+    for (const shard of [2, 1]) copyFileSync(file, path.join(shards, `train-0000${shard}-of-00004.parquet`));
+    const joined = await all(`mme-realworld:${shards}`);
+    expect(joined.benchmark.name).toBe('mme-realworld-lite');
+    expect(joined.items).toHaveLength(2);
   });
 
   test('TSV, whose options are a Python list', async () => {

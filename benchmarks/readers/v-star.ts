@@ -8,7 +8,7 @@ import type { Box } from '../../method/boxes.ts';
 import { type Benchmark, BenchmarkError, type ImageSource, type Item } from '../item.ts';
 import { imageFile } from './images.ts';
 import { optionsInText } from './options.ts';
-import { type ReaderTools, readParquet, storedImage } from './parquet.ts';
+import { parquetFiles, type ReaderTools, readParquet, storedImage } from './parquet.ts';
 
 /** Questions of the two scored categories: 115 direct_attributes and 76 relative_position. */
 const PUBLISHED = 191;
@@ -115,7 +115,7 @@ export function describe(error: z.ZodError): string {
 
 /** V*Bench from its folder, from test_questions.jsonl, or from a parquet file (which has no boxes). */
 export function vStar(source: string, tools: ReaderTools): Benchmark {
-  const folder = statSync(source).isDirectory();
+  const folder = statSync(source).isDirectory() && parquetFiles(source) === null;
   const file = folder ? path.join(source, 'test_questions.jsonl') : source;
   if (!existsSync(file)) throw new BenchmarkError(source, 'it holds no test_questions.jsonl');
   return {
@@ -124,6 +124,6 @@ export function vStar(source: string, tools: ReaderTools): Benchmark {
     licence: 'MIT (questions); images from SA-1B under its own licence',
     published: PUBLISHED,
     files: [file],
-    items: () => (file.endsWith('.parquet') ? fromParquet(file, tools) : fromJsonLines(file)),
+    items: () => (parquetFiles(file) !== null ? fromParquet(file, tools) : fromJsonLines(file)),
   };
 }
