@@ -8,12 +8,17 @@ import type { Hyperparameters, Study } from './study.ts';
 /** Bytes on disk, tokens through models (prompts and responses, training and judging), hours of wall clock and of GPUs. */
 export type Cost = { hours: number; gpu_hours: number; disk_bytes: number; tokens: number };
 
+/** Of the model whose steps CPU_SECONDS were measured with. */
+const MEASURED_PARAMETERS = 6.2e6;
+
 /** Parameters of the models the studies name, by the last part of their directory. */
 const PARAMETERS: Record<string, number> = {
   'Qwen3-VL-2B-Instruct': 2.1e9,
   'Qwen3-VL-4B-Instruct': 4.4e9,
   'Qwen3-VL-8B-Instruct': 8.8e9,
-  tiny: 6.2e6,
+  'tiny-small': 2.2e6,
+  tiny: MEASURED_PARAMETERS,
+  'tiny-large': 16e6,
 };
 
 /** Taken for a model that is not in the list. */
@@ -80,6 +85,11 @@ function parametersOf(study: Study): number {
   return PARAMETERS[study.model.split('/').at(-1) ?? ''] ?? UNKNOWN_PARAMETERS;
 }
 
+/** Seconds on the CPU for a model of another size than the one measured: as its parameters. */
+function cpuSeconds(study: Study, measured: number): number {
+  return (measured * parametersOf(study)) / MEASURED_PARAMETERS;
+}
+
 /** GPUs that train and GPUs that serve; [0, 0] on the CPU. */
 function gpus({ engine, serving }: Study): [number, number] {
   const training =
@@ -102,7 +112,12 @@ function phaseCost(study: Study, { role, hyperparameters: h }: PhasePlan): Cost 
   const disk_bytes = checkpointBytes(study, h) + h.train_batch_size * h.total_steps * IMAGE_BYTES;
   const [training, serving] = gpus(study);
   if (training === 0)
-    return { hours: (completions * sampled * CPU_SECONDS[role]) / 3600, gpu_hours: 0, disk_bytes, tokens };
+    return {
+      hours: (completions * sampled * cpuSeconds(study, CPU_SECONDS[role])) / 3600,
+      gpu_hours: 0,
+      disk_bytes,
+      tokens,
+    };
   const n = parametersOf(study);
   const update =
     (completions * (prompt + response) * GPU.trainingOperations * n) / (GPU.peak * GPU.trainingShare);
@@ -149,7 +164,9 @@ function request(study: Study, limits: Hyperparameters, filled: number): { secon
   ];
   const n = parametersOf(study);
   const seconds =
-    gpus(study)[1] === 0 ? CPU_SECONDS.request : prefillSeconds(n, prompt) + decodeSeconds(n, response);
+    gpus(study)[1] === 0
+      ? cpuSeconds(study, CPU_SECONDS.request)
+      : prefillSeconds(n, prompt) + decodeSeconds(n, response);
   return { seconds, tokens: prompt + response };
 }
 

@@ -7,8 +7,8 @@ export default defineStudy({
   name: 'tiny-main-results',
   title: 'P2R against its bases at three tiny sizes',
   cases: {
-    small: { model: 'models/small' },
+    small: { model: 'models/tiny-small' },
     middle: { model: 'models/tiny' },
-    large: { model: 'models/large' },
+    large: { model: 'models/tiny-large' },
   },
 });
