@@ -9,6 +9,7 @@ import { type PROMPT_SETS, renderPrompt } from '../method/prompts.ts';
 import { readJson } from '../store/files.ts';
 import { answerForm, type Sample } from '../store/samples.ts';
 import { Replicas } from './replicas.ts';
+import { SleepingServers } from './sleeping.ts';
 
 /** Contents of an endpoint file: written when a server is ready, rewritten when it has moved. */
 export const Endpoint = z.object({
@@ -17,6 +18,8 @@ export const Endpoint = z.object({
   urls: z.array(z.string()).min(1).optional(),
   model: z.string(),
   token: z.string(),
+  /** Given when the servers sleep without requests and must be woken before one. */
+  sleep_seconds: z.number().positive().optional(),
 });
 export type Endpoint = z.infer<typeof Endpoint>;
 
@@ -60,6 +63,7 @@ export class Roles {
   readonly #options: RoleOptions;
   readonly #decoded = new DecodedImages();
   readonly #replicas = new Replicas();
+  readonly #sleeping = new SleepingServers();
 
   constructor(options: RoleOptions) {
     this.#options = options;
@@ -100,7 +104,7 @@ export class Roles {
     if (endpoint === null)
       throw new RoleUnavailableError('the model server is not ready', this.#options.endpointFile);
     try {
-      const completion = await this.#replicas.run(endpoint.urls ?? [endpoint.url], (baseURL) =>
+      const ask = (baseURL: string) =>
         new OpenAI({
           baseURL,
           apiKey: endpoint.token,
@@ -123,7 +127,10 @@ export class Roles {
               ],
             },
           ],
-        }),
+        });
+      const { sleep_seconds: idle } = endpoint;
+      const completion = await this.#replicas.run(endpoint.urls ?? [endpoint.url], (url) =>
+        idle === undefined ? ask(url) : this.#sleeping.run(url, idle, () => ask(url)),
       );
       const text = completion.choices[0]?.message.content;
       if (typeof text !== 'string') throw new Error('the answer holds no text');

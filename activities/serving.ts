@@ -18,7 +18,7 @@ import { allOrNone, beating, cancelled, shouldDetach, untilCancelled } from './h
 import { ownerDirectory, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, type ProcessRecord, stop } from './processes.ts';
 import { Endpoint } from './roles.ts';
-import { gpuGroups, scrapeVllm, vllmArguments, vllmEnvironment, vllmFault } from './vllm.ts';
+import { gpuGroups, scrapeVllm, vllmArguments, vllmEnvironment, vllmFault, vllmSleeps } from './vllm.ts';
 
 /** `key` owns the server; a second model of the same owner is its `part`. */
 export type ServeInput = {
@@ -106,7 +106,7 @@ function launchLine(
           'vllm.entrypoints.openai.api_server',
           ...vllmArguments(serving, limits, place),
         ],
-        env: { ...env, ...vllmEnvironment(gpus, token) },
+        env: { ...env, ...vllmEnvironment(gpus, token, serving.sleep_seconds !== undefined) },
         model: 'frozen',
       };
     }
@@ -118,6 +118,8 @@ function launchLine(
 /** Whether the server passes its gates and answers a one-token request for the model that was asked for. */
 async function answers(endpoint: Endpoint, kind: Serving['kind']): Promise<boolean> {
   if (kind === 'vllm' && (await vllmFault(endpoint)) !== null) return false;
+  // Whoever asks it wakes it; here its memory may be the trainer's.
+  if (endpoint.sleep_seconds !== undefined && (await vllmSleeps(endpoint.url))) return true;
   const client = new OpenAI({
     baseURL: endpoint.url,
     apiKey: endpoint.token,
@@ -270,7 +272,8 @@ async function bringUp(
   { input, directory, gpus, files, token }: Replica,
   signal: AbortSignal,
 ): Promise<{ record: ProcessRecord; endpoint: Endpoint } | null> {
-  const { kind } = input.serving;
+  const { serving } = input;
+  const { kind } = serving;
   const running = await attach(files.record);
   const known = await readJson(files.endpoint, Endpoint).catch(() => null);
   if (running !== null && known !== null && known.token === token) {
@@ -286,7 +289,12 @@ async function bringUp(
     cwd: PROJECT,
     log: files.log,
   });
-  const endpoint = { url: `http://127.0.0.1:${port}/v1`, model: line.model, token };
+  const endpoint = {
+    url: `http://127.0.0.1:${port}/v1`,
+    model: line.model,
+    token,
+    ...(serving.kind === 'vllm' && { sleep_seconds: serving.sleep_seconds }),
+  };
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadline && !signal.aborted) {
     if (!(await isAlive(record))) return null;

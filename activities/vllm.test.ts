@@ -1,6 +1,13 @@
 import { expect, test } from 'vitest';
 import { Serving } from '../studies/study.ts';
-import { gpuGroups, parseVllmMetrics, vllmArguments, vllmEnvironment, vllmFault } from './vllm.ts';
+import {
+  gpuGroups,
+  parseVllmMetrics,
+  vllmArguments,
+  vllmEnvironment,
+  vllmFault,
+  vllmSleeps,
+} from './vllm.ts';
 
 function serving(settings: object = {}) {
   const parsed = Serving.parse({ kind: 'vllm', python: 'python', ...settings });
@@ -71,4 +78,17 @@ vllm:generation_tokens_total{engine="0",model_name="frozen"} 20480.0
   });
   expect(parseVllmMetrics(text.replaceAll('waiting', 'queued'))).toBeNull();
   expect(parseVllmMetrics('')).toBeNull();
+});
+
+test('a server that shall sleep is started so that it can, and says whether it does', async () => {
+  const at = { directory: '/m', name: 'frozen', host: '127.0.0.1', port: 8001 };
+  const limits = { context: 4096, images: 1, concurrency: 8 };
+  expect(vllmArguments(serving({ sleep_seconds: 2 }), limits, at)).toContain('--enable-sleep-mode');
+  expect(vllmArguments(serving(), limits, at)).not.toContain('--enable-sleep-mode');
+  expect(vllmEnvironment([0], 't', true).VLLM_SERVER_DEV_MODE).toBe('1');
+  expect(vllmEnvironment([0], 't')).not.toHaveProperty('VLLM_SERVER_DEV_MODE');
+  const says = (body: string) => vllmSleeps('http://server:1/v1', async () => new Response(body));
+  expect(await says('{"is_sleeping": true}')).toBe(true);
+  expect(await says('{"is_sleeping": false}')).toBe(false);
+  expect(await says('Not Found')).toBe(false);
 });

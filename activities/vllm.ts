@@ -31,13 +31,15 @@ export function vllmArguments(
     ...['--mm-processor-cache-gb', '0'],
     ...['--tensor-parallel-size', String(serving.tensor_parallel)],
     ...['--gpu-memory-utilization', String(serving.gpu_memory_utilization)],
+    ...(serving.sleep_seconds === undefined ? [] : ['--enable-sleep-mode']),
     ...serving.arguments,
   ];
 }
 
-/** Environment of one server: its GPUs, its key, no phoning home. */
-export function vllmEnvironment(gpus: number[], token: string): Record<string, string> {
+/** Environment of one server: its GPUs, its key, no phoning home. A server that shall sleep answers requests to do so in vLLM's dev mode only. */
+export function vllmEnvironment(gpus: number[], token: string, sleeps = false): Record<string, string> {
   return {
+    ...(sleeps && { VLLM_SERVER_DEV_MODE: '1' }),
     VLLM_API_KEY: token,
     VLLM_NO_USAGE_STATS: '1',
     DO_NOT_TRACK: '1',
@@ -78,6 +80,17 @@ export type VllmLoad = {
   prompt_tokens: number;
   generation_tokens: number;
 };
+
+const Sleeping = z.object({ is_sleeping: z.boolean() });
+
+/** Whether a server in sleep mode sleeps; one that cannot say does not. */
+export async function vllmSleeps(url: string, request: typeof fetch = fetch): Promise<boolean> {
+  const response = await request(new URL('/is_sleeping', url), { signal: AbortSignal.timeout(10_000) }).catch(
+    () => null,
+  );
+  const said = Sleeping.safeParse(await response?.json().catch(() => null));
+  return said.success && said.data.is_sleeping;
+}
 
 const GAUGES: Record<keyof VllmLoad, string> = {
   running: 'vllm:num_requests_running',

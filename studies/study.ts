@@ -68,6 +68,13 @@ export const Serving = z.discriminatedUnion('kind', [
         .describe('GPU numbers for one server each; empty: those it sees'),
       tensor_parallel: z.int().min(1).default(1).describe('GPUs one server spreads over'),
       gpu_memory_utilization: z.number().positive().max(1).default(0.8),
+      sleep_seconds: z
+        .number()
+        .positive()
+        .optional()
+        .describe(
+          'on GPUs that train as well: without a request for so long, the server gives its memory back',
+        ),
       arguments: z.array(z.string()).default([]).describe('further vLLM arguments; they win over ours'),
     })
     .describe('vLLM, with the launch line of activities/vllm.ts'),
@@ -351,7 +358,7 @@ export function parseStudy(value: unknown, where: string): Study {
 }
 
 /** What veRL or vLLM would refuse after minutes of loading. */
-function clusterProblems({ engine, serving, algorithm, schedule, ...study }: Study): string[] {
+function clusterProblems({ engine, serving, algorithm, schedule, rewards, ...study }: Study): string[] {
   const problems: string[] = [];
   if (engine.name === 'verl') {
     const gpus = engine.nodes * engine.gpus_per_node;
@@ -369,6 +376,10 @@ function clusterProblems({ engine, serving, algorithm, schedule, ...study }: Stu
   }
   if (serving.kind === 'vllm') {
     if (new Set(serving.gpus).size !== serving.gpus.length) problems.push('serving.gpus names a GPU twice');
+    if (serving.sleep_seconds !== undefined && rewards.processes > 1)
+      problems.push(
+        'serving.sleep_seconds needs rewards.processes 1: one process must know when nobody asks',
+      );
     if (serving.gpus.length % serving.tensor_parallel !== 0)
       problems.push(
         `serving.gpus must be a multiple of serving.tensor_parallel (${serving.tensor_parallel}) in number`,
