@@ -31,14 +31,16 @@ export function addReportCommand(program: Command, store: Store): void {
     );
   program
     .command('compare')
-    .argument('<a>', 'EVALUATION:STRATEGY')
-    .argument('<b>', 'EVALUATION:STRATEGY')
+    .argument('<pairs...>', 'EVALUATION:STRATEGY twice, and so on for further benchmarks')
     .option('--extractor <name>', 'how answers are read', 'p2r@1')
     .option('--json', 'print JSON')
-    .description('test whether two runs differ on the questions that both answered')
-    .addHelpText('after', '\nExample:\n  p2r compare eval-base:p2r eval-trained:p2r')
-    .action(async (a: string, b: string, options: { extractor: string; json?: boolean }) =>
-      (await import('./report.ts')).compare(store, a, b, options),
+    .description('test whether runs differ on the questions that both answered; Holm over several pairs')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  p2r compare base:p2r trained:p2r\n  p2r compare base-v-star:p2r trained-v-star:p2r base-hr:p2r trained-hr:p2r',
+    )
+    .action(async (pairs: string[], options: { extractor: string; json?: boolean }) =>
+      (await import('./report.ts')).compare(store, pairs, options),
     );
   program
     .command('audit')

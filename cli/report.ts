@@ -8,7 +8,7 @@ import { paperTable, TABLES } from '../benchmarks/reports/tables.ts';
 import type { ScoredRow, ScoringRules } from '../benchmarks/scoring.ts';
 import { attributionCounts } from '../benchmarks/statistics/attribution.ts';
 import { auditExtractors } from '../benchmarks/statistics/extractors.ts';
-import { agreement, clusterPermutation, mcnemarExact } from '../benchmarks/statistics/paired.ts';
+import { agreement, clusterPermutation, holm, mcnemarExact } from '../benchmarks/statistics/paired.ts';
 import { leastSignificantSplit, minimumDetectableDifference } from '../benchmarks/statistics/power.ts';
 import { type EvaluationResults, rulesOf, scoreEvaluation } from '../evaluation/results.ts';
 import { EXTRACTORS, type ExtractorName } from '../method/answers.ts';
@@ -103,44 +103,56 @@ async function verdicts(
   return new Map(own.map((row) => [`${row.item}#${row.repeat}`, row]));
 }
 
-/** Prints how two runs differ. */
-export async function compare(
-  store: Store,
-  a: string,
-  b: string,
-  options: { extractor: string; json?: boolean },
-): Promise<void> {
-  const extractor = extractorNamed(options.extractor);
+/** How two runs differ on the questions that both answered. */
+async function difference(store: Store, [a, b]: readonly [string, string], extractor: ExtractorName) {
   const [first, second] = [await verdicts(store, a, extractor), await verdicts(store, b, extractor)];
   const pairs = [...first].flatMap(([id, row]) => {
     const other = second.get(id);
     return other === undefined ? [] : [{ cluster: row.cluster, a: row.correct, b: other.correct }];
   });
-  if (pairs.length === 0) throw new UserError('The two have no question in common.');
+  if (pairs.length === 0) throw new UserError(`"${a}" and "${b}" have no question in common.`);
   const counts = agreement(pairs);
   const independent = new Set(pairs.map(({ cluster }) => cluster)).size === pairs.length;
   const permutation = clusterPermutation(
     pairs.map((pair) => ({ cluster: pair.cluster, a: Number(pair.a), b: Number(pair.b) })),
   );
-  const mcnemar = mcnemarExact(counts.onlyA, counts.onlyB);
-  const found = {
+  return {
+    a,
+    b,
     questions: pairs.length,
     only_in_one: first.size + second.size - 2 * pairs.length,
     ...counts,
     difference: permutation.difference,
     // McNemar's test takes questions for independent; with several questions an image they are not.
-    p: independent ? mcnemar : permutation.p,
+    p: independent ? mcnemarExact(counts.onlyA, counts.onlyB) : permutation.p,
     test: independent ? 'exact McNemar' : 'permutation of clusters',
   };
+}
+
+/** Prints how pairs of runs differ; with several pairs (one a benchmark), p is also adjusted by Holm over them. */
+export async function compare(
+  store: Store,
+  references: readonly string[],
+  options: { extractor: string; json?: boolean },
+): Promise<void> {
+  const extractor = extractorNamed(options.extractor);
+  if (references.length % 2 !== 0)
+    throw new UserError('Runs are compared in pairs: give an even number of EVALUATION:STRATEGY.');
+  const compared: Awaited<ReturnType<typeof difference>>[] = [];
+  for (let at = 0; at < references.length; at += 2)
+    compared.push(await difference(store, [references[at] ?? '', references[at + 1] ?? ''], extractor));
+  const adjusted = holm(compared.map(({ p }) => p));
+  const found = compared.map((one, index) => ({ ...one, p_holm: adjusted[index] ?? 1 }));
   if (options.json) return void print(`${JSON.stringify(found, null, 2)}\n`);
-  print(
-    [
-      `${a} against ${b}, ${found.questions} questions in common${found.only_in_one > 0 ? `, ${found.only_in_one} in one of them only` : ''}`,
-      `right in both ${counts.both}, only in the first ${counts.onlyA}, only in the second ${counts.onlyB}, in neither ${counts.neither}`,
-      `difference ${(100 * found.difference).toFixed(1)} points, p = ${found.p.toPrecision(2)} (${found.test})`,
-      '',
-    ].join('\n'),
-  );
+  for (const one of found)
+    print(
+      [
+        `${one.a} against ${one.b}, ${one.questions} questions in common${one.only_in_one > 0 ? `, ${one.only_in_one} in one of them only` : ''}`,
+        `right in both ${one.both}, only in the first ${one.onlyA}, only in the second ${one.onlyB}, in neither ${one.neither}`,
+        `difference ${(100 * one.difference).toFixed(1)} points, p = ${one.p.toPrecision(2)} (${one.test})${found.length > 1 ? `, ${one.p_holm.toPrecision(2)} by Holm over ${found.length} pairs` : ''}`,
+        '',
+      ].join('\n'),
+    );
 }
 
 /** Prints what should be known before numbers are believed. */
