@@ -11,6 +11,7 @@ const NEVER_RETRIED = [
   'EnvironmentBroken',
   'StudyInvalidError',
   'CorruptFileError',
+  'StrategyUnfit',
 ];
 
 /** Book-keeping: quick, retried until it works. */
