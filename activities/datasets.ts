@@ -1,9 +1,6 @@
-/** Datasets: needle scenes, the perceiver's prompts, and the reasoner's evidence (computed once and stored). */
-import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import { ApplicationFailure } from '@temporalio/common';
 import pLimit from 'p-limit';
 import pRetry from 'p-retry';
@@ -16,13 +13,12 @@ import { readSamples } from '../store/samples.ts';
 import { type TrainingRow, writeTrainingSet } from '../store/training-set.ts';
 import type { Study } from '../studies/study.ts';
 import type { PhasePlan, ScenesPlan } from '../workflows/types.ts';
-import { PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
+import { PROJECT } from './environment.ts';
 import { beating, cancelled } from './heartbeats.ts';
 import { datasetFiles, serviceFiles } from './phase-files.ts';
 import { Perception } from './rewards/perception.ts';
 import { Roles, renderRole } from './roles.ts';
-
-const run = promisify(execFile);
+import { drawScenes, ScenesFailed, scenesAreThere } from './scenes.ts';
 
 /** `experiment` is told what was found damaged. */
 type PhaseInput = { experiment: string; study: Study; phase: PhasePlan };
@@ -37,38 +33,19 @@ export function createDatasetActivities(store: Store) {
     async prepareScenes({ user, ...scenes }: ScenesPlan & { user?: User }): Promise<void> {
       const directory = store.scenes(scenes.key);
       using _beat = beating(() => ({ scenes: scenes.key }));
-      if (existsSync(directory)) {
-        const fault = await scenesFault(directory);
-        if (fault === null) return;
-        await tellDamage(store, user, scenes.key, fault, await setAside(directory).catch(() => null));
-      }
+      const damage = (fault: string, aside: string | null) =>
+        tellDamage(store, user, scenes.key, fault, aside);
+      if (await scenesAreThere(directory, damage)) return;
       if (scenes.directory !== undefined) {
         await takeRows(path.resolve(PROJECT, scenes.directory), scenes.count, directory);
         await writeManifest(directory);
         return;
       }
-      await mkdir(path.dirname(directory), { recursive: true });
-      const { split, count, questions, seed } = scenes;
-      const args = { out: directory, split, count, seed, questions, kinds: scenes.kinds.join(',') };
-      await run(
-        PYTHON,
-        [
-          '-m',
-          'p2r_engines.needle_scenes',
-          ...Object.entries(args).flatMap(([name, value]) => [`--${name}`, String(value)]),
-        ],
-        {
-          cwd: PROJECT,
-          env: { ...process.env, ...PYTHON_ENV },
-        },
-      ).catch((error: Error & { stderr?: string }) => {
-        if (existsSync(path.join(directory, 'rows.jsonl'))) return;
-        throw ApplicationFailure.create({
-          type: 'ScenesFailed',
-          message: `The needle scenes could not be written to ${directory}: ${error.stderr?.trim().split('\n').at(-1) ?? error.message}`,
-        });
+      await drawScenes(store, scenes).catch((error: Error) => {
+        throw error instanceof ScenesFailed
+          ? ApplicationFailure.create({ type: 'ScenesFailed', message: error.message })
+          : error;
       });
-      await writeManifest(directory);
     },
 
     /** Writes the perceiver's training set: one prompt and one image (at the model's pixel budget) a sample. */
@@ -155,19 +132,6 @@ export async function takeRows(source: string, count: number, directory: string)
   if (samples.length < count) throw invalid(`it has ${samples.length} rows where the phase needs ${count}`);
   const lines = samples.slice(0, count).map((sample) => `${JSON.stringify(sample)}\n`);
   await writeFileAtomic(path.join(directory, 'rows.jsonl'), lines.join(''));
-}
-
-/** Why a scenes directory may not be used; null when it may. One without a manifest gets it if its rows can be read. */
-async function scenesFault(directory: string): Promise<string | null> {
-  const fault = await manifestFault(directory);
-  if (fault !== undefined) return fault;
-  try {
-    await readSamples(directory);
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-  await writeManifest(directory);
-  return null;
 }
 
 /** Why a phase's training set may not be used; null when it may, undefined when there is none yet. */

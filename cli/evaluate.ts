@@ -1,11 +1,8 @@
 /** What `p2r eval` does: opens the benchmark, finds or serves the models, runs, scores, prints. */
-import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import logUpdate from 'log-update';
-import { PROJECT, PYTHON, PYTHON_ENV } from '../activities/environment.ts';
+import { PYTHON, PYTHON_ENV } from '../activities/environment.ts';
+import { drawScenes, ScenesFailed, scenesAreThere } from '../activities/scenes.ts';
 import { type Benchmark, BenchmarkError } from '../benchmarks/item.ts';
 import { firstOf, openBenchmark } from '../benchmarks/open.ts';
 import { needleBenchmark } from '../benchmarks/readers/needle.ts';
@@ -26,6 +23,7 @@ import { canonicalJson, contentKey } from '../store/keys.ts';
 import type { Store } from '../store/layout.ts';
 import { inspectModel } from '../store/models.ts';
 import { predictionFiles } from '../store/predictions.ts';
+import { planScenes } from '../studies/plan.ts';
 import { QuestionKind } from '../studies/study.ts';
 import { EXIT, UserError } from './errors.ts';
 import type { EvalOptions } from './eval-command.ts';
@@ -34,11 +32,7 @@ import { type ModelServer, serveDirectory } from './model-server.ts';
 import { ensurePython } from './python-environment.ts';
 import { duration } from './render.ts';
 
-const run = promisify(execFile);
 const say = (line: string) => process.stderr.write(`${line}\n`);
-
-/** One of each kind about every scene. */
-const QUESTIONS_PER_SCENE = QuestionKind.options.length;
 
 /** Names of a record as a choice of the user; throws a UserError that lists them. */
 function chosen<Name extends string>(
@@ -62,26 +56,25 @@ function chosenStrategies(names: string): Strategy[] {
   });
 }
 
-/** Needle scenes of a split that no training sees, drawn once per size. */
+/** Needle scenes of a split that nothing trains on, with a question of every kind about each; drawn once per size. */
 async function drawnNeedle(
   store: Store,
   { questions, split }: Pick<EvalOptions, 'questions' | 'split'>,
 ): Promise<Benchmark> {
-  if (questions % QUESTIONS_PER_SCENE !== 0)
-    throw new UserError(`--questions must be a multiple of ${QUESTIONS_PER_SCENE}.`);
-  const count = questions / QUESTIONS_PER_SCENE;
-  const spec = { split, count, questions: QUESTIONS_PER_SCENE, seed: 0 };
-  const directory = store.scenes(contentKey('needle', { generator: 'needle@1', ...spec }));
-  if (!existsSync(path.join(directory, 'rows.jsonl'))) {
+  const kinds = QuestionKind.options;
+  if (questions % kinds.length !== 0)
+    throw new UserError(
+      `--questions must be a multiple of ${kinds.length}: one of each kind (${kinds.join(', ')}) a scene.`,
+    );
+  const scenes = planScenes(split, questions / kinds.length, kinds.length, kinds, 0);
+  const directory = store.scenes(scenes.key);
+  const tell = async (fault: string): Promise<void> => {
+    say(`The scenes were damaged and are drawn again: ${fault}.`);
+  };
+  if (!(await scenesAreThere(directory, tell))) {
     await ensurePython(say);
-    const args = Object.entries({ out: directory, ...spec }).flatMap(([name, value]) => [
-      `--${name}`,
-      String(value),
-    ]);
-    await mkdir(path.dirname(directory), { recursive: true });
-    await run(PYTHON, ['-m', 'p2r_engines.needle_scenes', ...args], {
-      cwd: PROJECT,
-      env: { ...process.env, ...PYTHON_ENV },
+    await drawScenes(store, scenes).catch((error: Error) => {
+      throw error instanceof ScenesFailed ? new UserError(error.message, EXIT.failed) : error;
     });
   }
   return needleBenchmark(directory, split);

@@ -14,6 +14,8 @@ beforeEach(() => {
 
 test('the key names the content, not the place', async () => {
   expect(await inspectModel(copy)).toBe(await inspectModel(TINY));
+  writeFileSync(path.join(copy, 'training.json'), '{}');
+  expect(await inspectModel(copy)).toBe(await inspectModel(TINY));
   writeFileSync(path.join(copy, 'chat_template.jinja'), 'other');
   expect(await inspectModel(copy)).not.toBe(await inspectModel(TINY));
 });

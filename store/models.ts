@@ -4,6 +4,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { readJson, sha256File } from './files.ts';
 import { contentKey } from './keys.ts';
+import { MODEL_RECORD } from './model-records.ts';
 
 /** A model directory that cannot be used; the message says why and what to do. */
 export class ModelInvalidError extends Error {
@@ -46,7 +47,7 @@ async function weightsFault(file: string): Promise<string | null> {
   }
 }
 
-/** Content key of a model directory (config, processor files and weights). Throws {@link ModelInvalidError}. */
+/** Content key of a model directory (config, processor files and weights, not their record). Throws {@link ModelInvalidError}. */
 export async function inspectModel(directory: string): Promise<string> {
   const config = await readJson(path.join(directory, 'config.json'), Config).catch((error: Error) => {
     throw new ModelInvalidError(directory, error.message);
@@ -58,7 +59,9 @@ export async function inspectModel(directory: string): Promise<string> {
       directory,
       `its config.json says model_type "${config.model_type}"; P2R needs a "qwen3_vl".`,
     );
-  const names = (await readdir(directory)).filter((name) => /\.(json|safetensors|jinja)$/.test(name)).sort();
+  const names = (await readdir(directory))
+    .filter((name) => /\.(json|safetensors|jinja)$/.test(name) && name !== MODEL_RECORD)
+    .sort();
   const weights = names.filter((name) => name.endsWith('.safetensors'));
   if (weights.length === 0) throw new ModelInvalidError(directory, 'it holds no .safetensors file.');
   for (const name of weights) {

@@ -24,15 +24,19 @@ import {
 /** Raised when a change to an engine or to the reward path makes earlier results incomparable. */
 const ENGINE_VERSION = 1;
 
-function scenes(
+/** Raised when the generator of needle scenes draws something else for the same arguments. */
+const SCENES_VERSION = 1;
+
+/** A dataset of needle scenes and its content key: `count` scenes of a split with `questions` each, of these kinds in turn. */
+export function planScenes(
   split: ScenesPlan['split'],
   count: number,
   questions: number,
-  kinds: QuestionKind[],
+  kinds: readonly QuestionKind[],
   seed: number,
 ): ScenesPlan {
-  const spec = { split, count, questions, kinds, seed };
-  return { key: contentKey('needle', { generator: 'needle@1', ...spec }), ...spec };
+  const spec = { split, count, questions, kinds: [...kinds], seed };
+  return { key: contentKey('needle', { generator: `needle@${SCENES_VERSION}`, ...spec }), ...spec };
 }
 
 /** Id of an evaluation after a phase; of the base where `after` is null. `suffix` names an earlier step of the phase. */
@@ -142,7 +146,7 @@ function trainingScenes(
     const key = contentKey('rows', { name, count });
     return { key, split: 'train', count, questions: 1, kinds, seed: study.seed, directory };
   }
-  return scenes('train', count, 1, kinds, study.seed * 1000 + iteration * 10 + SCENE_SEED[role]);
+  return planScenes('train', count, 1, kinds, study.seed * 1000 + iteration * 10 + SCENE_SEED[role]);
 }
 
 /**
@@ -161,11 +165,11 @@ export function planExperiment(
     extractor: study.extractor,
   };
   const base: ModelRef = { kind: 'directory', directory: study.model, key: baseKey, name: 'base' };
-  const heldOut = scenes(
+  const heldOut = planScenes(
     'held-out',
     study.evaluation.scenes,
     study.evaluation.questions_per_scene,
-    [...QuestionKind.options],
+    QuestionKind.options,
     0,
   );
   const evaluationJudging = {

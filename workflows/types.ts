@@ -12,7 +12,7 @@ export type ModelRef =
  */
 export type ScenesPlan = {
   key: string;
-  split: 'train' | 'held-out';
+  split: 'train' | 'held-out' | 'hard';
   count: number;
   questions: number;
   kinds: QuestionKind[];
