@@ -32,7 +32,7 @@ const SOURCES: Record<string, string[]> = {
   'V-Star': ['v-star:datasets/v-star'],
   'HR-Bench-4K': ['hr-bench:datasets/hr-bench-4k/hr_bench_4k.parquet'],
   'HR-Bench-8K': ['hr-bench:datasets/hr-bench-8k/hr_bench_8k.parquet'],
-  'MME-RealWorld-Lite': ['mme-realworld:datasets/mme-realworld-lite/mme-realworld-lite.parquet'],
+  'MME-RealWorld-Lite': ['mme-realworld:datasets/mme-realworld-lite/data'],
   ReasonSeg: ['reason-seg:datasets/reason-seg/test', 'reason-seg:datasets/reason-seg/val'],
 };
 
