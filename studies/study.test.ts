@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { loadExperiments, loadStudy, studyNames } from './index.ts';
 import { planExperiment } from './plan.ts';
-import { defineStudy, parseStudy, StudyInvalidError } from './study.ts';
+import { defineStudy, parseStudy, parseStudyFile, StudyInvalidError } from './study.ts';
 import { experimentsOf } from './sweep.ts';
 import quickstart from './tiny-quickstart.ts';
 
@@ -323,4 +323,11 @@ test('a study may ask published benchmarks instead of scenes; their names are pa
         name,
       ).toBe(true);
   }
+});
+
+test('a case is called by lower-case letters, and the message says so', async () => {
+  const study = await loadStudy('tiny-quickstart');
+  expect(() => parseStudyFile({ ...study, cases: { 'P only': {} } }, 'mine')).toThrow(
+    'mine is not a valid study: cases.P only: call a case by lower-case letters, digits and "-".',
+  );
 });

@@ -312,7 +312,12 @@ export type StudySettings = z.infer<typeof StudySettings>;
 
 /** What a study file may say besides: experiments that differ by named overrides, and lists of values, each combined with each. */
 export const Variations = z.strictObject({
-  cases: z.record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}$/), StudySettings).optional(),
+  cases: z
+    .record(
+      z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}$/, 'call a case by lower-case letters, digits and "-"'),
+      StudySettings,
+    )
+    .optional(),
   sweep: z.record(z.string(), z.array(z.json()).min(1)).optional(),
 });
 export type Variations = z.infer<typeof Variations>;
@@ -398,7 +403,8 @@ function problemsOf(error: z.ZodError): string[] {
         allowed.length === 0 ? '' : ` (allowed here: ${allowed.join(', ')})`
       }`;
     }
-    return `${key}: ${issue.message}`;
+    const message = issue.code === 'invalid_key' ? issue.issues[0]?.message : issue.message;
+    return `${key}: ${message}`;
   });
 }
 
