@@ -35,7 +35,7 @@ export default defineStudy({
   perceiver: { ...common, lr: 5e-5, total_steps: 30, save_freq: 10, max_response_length: 100 },
   reasoner: { ...common, lr: 3e-5, total_steps: 10, max_response_length: 60 },
   evaluation: {
-    scenes: 48,
+    scenes: 40,
     questions_per_scene: 3,
     perceiver_max_tokens: 100,
     reasoner_max_tokens: 60,
