@@ -118,7 +118,7 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: answers(address), 120)
+        wait_until(lambda: answers(address), 300)
         yield address
     finally:
         os.killpg(head.pid, signal.SIGTERM)
