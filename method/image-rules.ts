@@ -72,7 +72,7 @@ const PAPER: ImageRules = {
  * The named rules.
  * - `paper`: training (appendix B.2 and C.2; padding, colours, line width and JPEG quality from the authors' code).
  * - `paper-evaluation`: appendix D.2, twice the pixels, and nearly no coding loss (the authors' evaluation passes pixels on as they are).
- * - `tiny`: what the embedded tiny model was trained on, for originals of 960 x 960.
+ * - `tiny`: what the embedded tiny models were trained on, with fractions that are 19 and 3 pixels of 960.
  */
 export const IMAGE_RULES = {
   paper: PAPER,

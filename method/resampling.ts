@@ -6,8 +6,11 @@ import { resizeLoops, WEIGHT_BITS } from './simd.ts';
  */
 export type AxisWeights = { first: Int32Array; taps: number; weights: Float64Array };
 
-/** `area`: overlap of pixel squares. `cubic`: Catmull-Rom (a = -0.5), stretched when shrinking. `cubic-sharp`: a = -0.75, never stretched. */
-export type Kernel = 'area' | 'cubic' | 'cubic-sharp';
+/**
+ * `area`: overlap of pixel squares. `cubic`: Catmull-Rom (a = -0.5), stretched when shrinking. `cubic-sharp`: a = -0.75, never stretched.
+ * `area-linear`: the two samples that OpenCV takes for `area` once an axis grows.
+ */
+export type Kernel = 'area' | 'area-linear' | 'cubic' | 'cubic-sharp';
 
 /**
  * Weights of one axis from `input` to `output` samples. Samples beyond the edge count as the edge's.
@@ -17,12 +20,13 @@ export function axisWeights(input: number, output: number, kernel: Kernel): Axis
   const step = input / output;
   const stretch = kernel === 'cubic' ? Math.max(1, step) : 1;
   const support = kernel === 'area' ? step / 2 : 2 * stretch;
-  const taps = Math.min(input, Math.ceil(2 * support) + 1);
+  const taps = Math.min(input, kernel === 'area-linear' ? 2 : Math.ceil(2 * support) + 1);
   const first = new Int32Array(output);
   const weights = new Float64Array(output * taps);
   for (let i = 0; i < output; i++) {
     const centre = (i + 0.5) * step;
-    const start = Math.min(Math.max(0, Math.floor(centre - support + 1e-9)), input - taps);
+    const leftmost = kernel === 'area-linear' ? i * step : centre - support;
+    const start = Math.min(Math.max(0, Math.floor(leftmost + 1e-9)), input - taps);
     first[i] = start;
     let sum = 0;
     const add = (source: number, weight: number) => {
@@ -37,6 +41,12 @@ export function axisWeights(input: number, output: number, kernel: Kernel): Axis
         const overlap = Math.min(to, j + 1) - Math.max(from, j);
         if (overlap > 1e-9) add(j, overlap);
       }
+    } else if (kernel === 'area-linear') {
+      const base = Math.min(Math.floor(i * step + 1e-9), input - 1);
+      const past = i + 1 - (base + 1) / step;
+      const share = past <= 0 ? 0 : past - Math.floor(past);
+      add(base, 1 - share);
+      add(base + 1, share);
     } else if (kernel === 'cubic') {
       for (let j = start; j < start + taps; j++) {
         add(j, cubic((j + 0.5 - centre) / stretch, -0.5));
@@ -62,8 +72,8 @@ function cubic(x: number, a: number): number {
 }
 
 /**
- * Resizes 8-bit RGB rows: area averages where the width shrinks, cubic (a = -0.75) where it grows, as OpenCV is used for the tiny
- * model's images. Meant for small images; runs on the calling thread.
+ * Resizes 8-bit RGB rows: area averages where the width shrinks, cubic (a = -0.75) where it does not, as OpenCV is used for the
+ * tiny models' images. Meant for small images; runs on the calling thread.
  *
  * @param pixels RGB bytes of an image `width` pixels wide
  * @param region left, top, width and height of the part to resize, in pixels
@@ -75,11 +85,10 @@ export function resizeArea(
   region: { left: number; top: number; width: number; height: number },
   target: { width: number; height: number },
 ): Uint8Array {
-  const kernel: Kernel = region.width > target.width ? 'area' : 'cubic-sharp';
-  const kernelOf = (input: number, output: number): Kernel =>
-    kernel === 'area' && input < output ? 'cubic-sharp' : kernel;
-  const across = axisWeights(region.width, target.width, kernelOf(region.width, target.width));
-  const down = axisWeights(region.height, target.height, kernelOf(region.height, target.height));
+  const shrinks = region.height >= target.height ? 'area' : 'area-linear';
+  const kernel: Kernel = region.width > target.width ? shrinks : 'cubic-sharp';
+  const across = axisWeights(region.width, target.width, kernel);
+  const down = axisWeights(region.height, target.height, kernel);
 
   const rowLength = target.width * 3;
   const rows = new Float32Array(region.height * rowLength);
