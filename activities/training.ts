@@ -1,5 +1,5 @@
 /** Create or attach: at most one trainer per phase, found again after any crash, finished when its last checkpoint is committed. */
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
@@ -8,7 +8,7 @@ import { checkpointFault, committedSteps } from '../store/checkpoints.ts';
 import { appendEvent } from '../store/experiments.ts';
 import { readJson, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
-import { leaseFile, takeLease } from '../store/lease.ts';
+import { LeaseTakenError, leaseFile, takeLease } from '../store/lease.ts';
 import { setAside } from '../store/manifest.ts';
 import { listAttempts } from '../store/metrics.ts';
 import type { Engine, Study } from '../studies/study.ts';
@@ -44,8 +44,8 @@ const HOPELESS = new Set([
   'DiskFull',
 ]);
 
-/** Activity factory. */
-export function createTrainingActivities(store: Store) {
+/** Activity factory; engines are modules of the interpreter `python`. */
+export function createTrainingActivities(store: Store, python = PYTHON) {
   return {
     /** Whether the phase's last step is committed and its files are whole. A damaged one is set aside and told to the `user`. */
     async phaseIsComplete({
@@ -70,7 +70,12 @@ export function createTrainingActivities(store: Store) {
       using _beat = beating(() => ({ phase: phase.key, attempt, checkpoint: step }));
       const train = async (signal: AbortSignal): Promise<void> => {
         while (!signal.aborted) {
-          attempt = await ensureAttempt(store, input);
+          const ensured = await ensureAttempt(store, python, input);
+          if (ensured === null) {
+            await sleep(300);
+            continue;
+          }
+          attempt = ensured;
           const record = processRecord(store, phase.key, attempt);
           const running = await attach(record);
           while (running !== null && !signal.aborted && (await isAlive(running))) {
@@ -119,11 +124,39 @@ function processRecord(store: Store, phaseKey: string, attempt: number): string 
   return path.join(store.attempt(phaseKey, attempt), 'process.json');
 }
 
-/** The number of the attempt whose trainer runs now; a new one is started when none does. */
-async function ensureAttempt(store: Store, { experiment, study, phase }: TrainInput): Promise<number> {
+/** Time within which an attempt that was claimed has its process; after that, whoever claimed it is gone. */
+const LAUNCH_MS = 5000;
+
+/** Claims an attempt by making its directory; false when somebody else was faster. */
+async function claimAttempt(directory: string): Promise<boolean> {
+  await mkdir(path.dirname(directory), { recursive: true });
+  return mkdir(directory).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') return false;
+      throw error;
+    },
+  );
+}
+
+/** Whether somebody else has claimed the attempt and is about to start its process. */
+async function isBeingLaunched(directory: string): Promise<boolean> {
+  const names: string[] = await readdir(directory).catch(() => []);
+  if (names.includes('process.json') || names.includes('metrics.jsonl')) return false;
+  const info = await stat(directory).catch(() => null);
+  return info !== null && Date.now() - info.mtimeMs < LAUNCH_MS;
+}
+
+/** The number of the attempt whose trainer runs now; a new one is started when none does. Null when another is just starting one. */
+async function ensureAttempt(
+  store: Store,
+  python: string,
+  { experiment, study, phase }: TrainInput,
+): Promise<number | null> {
   const attempts = await listAttempts(store, phase.key);
   const last = attempts.at(-1) ?? 0;
   if (last > 0 && (await attach(processRecord(store, phase.key, last))) !== null) return last;
+  if (last > 0 && (await isBeingLaunched(store.attempt(phase.key, last)))) return null;
   const fault = await trainingSetFault(store, phase.key);
   if (fault != null)
     throw ApplicationFailure.nonRetryable(
@@ -133,8 +166,12 @@ async function ensureAttempt(store: Store, { experiment, study, phase }: TrainIn
   await newestWhole(store, phase.key, experiment === undefined ? undefined : { experiment, part: phase.id });
   const attempt = last + 1;
   const directory = store.attempt(phase.key, attempt);
-  await mkdir(directory, { recursive: true });
-  const lease = await takeLease(store, phase.key, `attempt ${attempt}`);
+  if (!(await claimAttempt(directory))) return null;
+  const lease = await takeLease(store, phase.key, `attempt ${attempt}`).catch((error: unknown) => {
+    if (error instanceof LeaseTakenError) return null;
+    throw error;
+  });
+  if (lease === null) return null;
   const job = path.join(directory, 'job.json');
   await writeJson(job, {
     job_id: `${phase.key}/${attempt}`,
@@ -152,7 +189,7 @@ async function ensureAttempt(store: Store, { experiment, study, phase }: TrainIn
     hyperparameters: phase.hyperparameters,
   });
   await launch(processRecord(store, phase.key, attempt), {
-    command: [PYTHON, '-m', `p2r_engines.${study.engine.name}`, job],
+    command: [python, '-m', `p2r_engines.${study.engine.name}`, job],
     env: { ...PYTHON_ENV, OMP_NUM_THREADS: String(study.engine.threads) },
     cwd: PROJECT,
     log: path.join(directory, 'log.txt'),

@@ -1,4 +1,5 @@
 /** Control flow on a real Temporal server: the gate and its decisions, pause, repair, early stop, rerun and fork. Models are scripted. */
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
@@ -7,6 +8,8 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { createTrainingActivities } from '../activities/training.ts';
+import { committedSteps } from '../store/checkpoints.ts';
 import { type ExperimentRecord, readEvents, readExperiment, writeExperiment } from '../store/experiments.ts';
 import { openStore } from '../store/layout.ts';
 import { readPhaseMetrics } from '../store/metrics.ts';
@@ -23,6 +26,7 @@ import type { PhasePlan } from '../workflows/types.ts';
 import { gpuFreeActivities, type Log, type Script } from './support/gpu-free-world.ts';
 import { recordedHistory } from './support/recorded-history.ts';
 
+const STAND_IN = path.resolve(import.meta.dirname, '..', 'activities', 'fixtures', 'trainer-stand-in.mjs');
 const PROJECT = path.resolve(import.meta.dirname, '..');
 const HOME = mkdtempSync(path.join(os.tmpdir(), 'p2r-gate-'));
 const store = openStore(HOME);
@@ -384,7 +388,7 @@ test('an experiment ends early by its rule', async () => {
 
 test('the history of a phase does not grow with its steps', async () => {
   const events: number[] = [];
-  for (const total_steps of [2, 40]) {
+  for (const total_steps of [10, 200]) {
     const smoke = await loadStudy('tiny-smoke');
     const record = await prepare({ perceiver: { ...smoke.perceiver, total_steps }, schedule: ['perceiver'] });
     await (await start(record)).result();
@@ -399,8 +403,50 @@ test('the history of a phase does not grow with its steps', async () => {
       ).length,
     );
   }
-  expect(log).toHaveLength(42);
+  expect(log).toHaveLength(210);
   expect(events[1]).toBe(events[0]);
+}, 60_000);
+
+test('a phase workflow that is reset loses no step, and no line is written twice', async () => {
+  const taskQueue = 'fencing';
+  const resetting = await Worker.create({
+    connection: environment.nativeConnection,
+    taskQueue,
+    workflowBundle: bundle,
+    activities: {
+      ...gpuFreeActivities(store, script, log),
+      trainRole: createTrainingActivities(store, STAND_IN).trainRole,
+    },
+    maxHeartbeatThrottleInterval: '200ms',
+    defaultHeartbeatThrottleInterval: '200ms',
+  });
+  const working = resetting.run();
+  const smoke = await loadStudy('tiny-smoke');
+  const record = await prepare({ perceiver: { ...smoke.perceiver, total_steps: 12, save_freq: 1 } });
+  const [{ id, key } = { id: '', key: '' }] = record.phases;
+  const workflowId = `${record.experiment}/${id}`;
+  const { workflow } = environment.client;
+  const first = await workflow.start('phase', {
+    workflowId,
+    taskQueue,
+    args: [{ experiment: record.experiment, phase: id }],
+  });
+  while ((await committedSteps(store, key)).length < 3)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  const { events } = await first.fetchHistory();
+  const { runId } = await environment.client.workflowService.resetWorkflowExecution({
+    namespace: 'default',
+    workflowExecution: { workflowId, runId: first.firstExecutionRunId },
+    workflowTaskFinishEventId: events?.find((event) => event.workflowTaskCompletedEventAttributes)?.eventId,
+    reason: 'test',
+    requestId: randomUUID(),
+  });
+  expect(await workflow.getHandle(workflowId, runId).result()).toMatchObject({ key, how: 'computed' });
+  expect((await readPhaseMetrics(store, key)).map(({ step }) => step)).toEqual(
+    Array.from({ length: 12 }, (_, index) => index + 1),
+  );
+  resetting.shutdown();
+  await working;
 }, 60_000);
 
 test('every history of these tests replays', async () => {

@@ -54,6 +54,7 @@ class MetricsWriter:
 
 
 def write_rollouts(
+    lease: Lease,
     phase_dir: Path,
     step: int,
     completions: list[Completion],
@@ -89,4 +90,5 @@ def write_rollouts(
     final = directory / f"step-{step:06d}.parquet"
     temporary = directory / f".{final.name}.{os.getpid()}"
     pq.write_table(table, temporary)
+    lease.check()
     temporary.replace(final)

@@ -209,6 +209,7 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
             step = state.global_step
             seconds = time.perf_counter() - self.started
             write_rollouts(
+                lease,
                 job.phase_dir,
                 step,
                 judge.completions,

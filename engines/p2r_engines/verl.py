@@ -157,7 +157,7 @@ class Phase:
             judged = self.rewards.judge(step, dumped.completions)
             judgements = [one.model_copy(update={"reward": score}) for one, score in zip(judged, dumped.scores, strict=True)]
             advantages = grpo_advantages(judgements, h.rollout_n, 1e-6)
-            write_rollouts(self.job.phase_dir, step, dumped.completions, judgements, advantages)
+            write_rollouts(self.lease, self.job.phase_dir, step, dumped.completions, judgements, advantages)
             self.metrics.write(step, metrics_row(values, judgements, h.rollout_n))
 
     def _dump(self, submission: Submission, step: int) -> Dump | None:
