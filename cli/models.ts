@@ -46,7 +46,8 @@ async function modelsOf(folder: string): Promise<string[]> {
 /** Compares a model's files with its record. A record that cannot be read is a fault, a missing one leaves nothing to compare with. */
 export async function inspect(directory: string): Promise<ModelState> {
   const about = { name: path.basename(directory), directory, licence: await licenceOf(directory) };
-  const shown = path.relative(process.cwd(), directory) || directory;
+  const inside = path.relative(process.cwd(), directory);
+  const shown = inside === '' || inside.startsWith('..') ? directory : inside;
   try {
     const record = await readModelRecord(directory);
     if (record === null) {
