@@ -22,11 +22,16 @@ import type { SentImage } from '../method/strategies/strategy.ts';
 
 /** Encoded files kept for the questions that share them. */
 const KEPT_FILE_BYTES = 48_000_000;
-/** Decoded pixels kept for images that several questions are about; an 8K image takes 100 MB. */
+/** Bytes kept of images that several questions are about, as decoded. */
 const KEPT_PIXEL_BYTES = 112_000_000;
 
-/** Larger images are prepared one at a time: one of 8K takes 200 MB while it is resized. */
+/**
+ * Larger images are never held decoded (one of 8K takes 100 MB), and are prepared one at a time: the whole is halved while it is
+ * decoded, and a crop decodes the rows it needs.
+ */
 const LARGE_PIXELS = 16_000_000;
+/** What is kept of a large image besides its file: about the pixels of its whole as resized. */
+const LARGE_WHOLE_BYTES = 8_000_000;
 
 // Images are prepared side by side, one thread each: the same work with less memory than several threads on one image.
 sharp.concurrency(1);
@@ -137,11 +142,17 @@ export class Images {
     work: (decoded: DecodedImage) => Promise<T>,
   ): Promise<T> {
     const { key } = source;
-    const { width, height } = await this.#header(source, rules);
-    const limit = width * height > LARGE_PIXELS ? this.#largeAtOnce : this.#atOnce;
+    const header = await this.#header(source, rules);
+    const { width, height } = header;
+    const large = width * height > LARGE_PIXELS;
+    const limit = large ? this.#largeAtOnce : this.#atOnce;
     return limit(async () => {
       const kept = this.#decoded.get(key);
-      const decoding = kept ?? this.file(source).then((bytes) => decodeImage(bytes, rules));
+      const decoding =
+        kept ??
+        this.file(source).then((bytes) =>
+          large ? { width, height, pixels: null, bytes, header } : decodeImage(bytes, rules),
+        );
       this.#decoded.delete(key);
       this.#decoded.set(key, decoding);
       try {
@@ -161,7 +172,7 @@ export class Images {
     let bytes = 0;
     for (const [key, decoding] of [...this.#decoded].reverse()) {
       const image = await decoding.catch(() => null);
-      bytes += image?.pixels?.length ?? 0;
+      if (image !== null) bytes += image.pixels?.length ?? image.bytes.length + LARGE_WHOLE_BYTES;
       if (bytes > KEPT_PIXEL_BYTES) this.#decoded.delete(key);
     }
   }
