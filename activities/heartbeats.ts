@@ -1,5 +1,9 @@
 /** What a long activity does besides its work: heartbeats, and telling apart why it is being cancelled. */
 import { Context } from '@temporalio/activity';
+import { WorkflowNotFoundError } from '@temporalio/client';
+
+/** Time that Temporal has to say whether a workflow is open. */
+const DESCRIBE_MS = 5000;
 
 /** Sends a heartbeat with a pointer (never progress itself) every second until disposed. */
 export function beating(pointer: () => Record<string, unknown>): Disposable {
@@ -17,13 +21,29 @@ export function cancelled(): Promise<never> {
 
 /**
  * Whether the processes of this activity should go on without it: the worker is shutting down, or this attempt is no longer the one
- * the server knows (another may have attached already). A cancel, a pause or a reset means stop.
+ * the server knows (another may have attached already). A cancel, a pause, a reset or a workflow that was ended mean stop.
  */
-export function shouldDetach(): boolean {
+export async function shouldDetach(): Promise<boolean> {
   const details = Context.current().cancellationDetails;
   if (details === undefined) return false;
   if (details.cancelRequested || details.paused || details.reset) return false;
-  return details.workerShutdown || details.timedOut;
+  if (details.workerShutdown || details.timedOut) return true;
+  return details.notFound && (await workflowIsOpen());
+}
+
+/** Whether the workflow of this activity still runs. When Temporal cannot say, it is taken to: nothing is stopped on a guess. */
+async function workflowIsOpen(): Promise<boolean> {
+  const { client, info } = Context.current();
+  const { workflowId, runId } = info.workflowExecution ?? {};
+  if (workflowId === undefined) return true;
+  try {
+    const { status } = await client.withDeadline(Date.now() + DESCRIBE_MS, () =>
+      client.workflow.getHandle(workflowId, runId).describe(),
+    );
+    return status.name === 'RUNNING';
+  } catch (error) {
+    return !(error instanceof WorkflowNotFoundError);
+  }
 }
 
 /**

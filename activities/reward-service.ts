@@ -16,6 +16,7 @@ import { PROJECT } from './environment.ts';
 import { allOrNone, beating, shouldDetach, untilCancelled } from './heartbeats.ts';
 import { datasetFiles, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, stop } from './processes.ts';
+import { Pulse } from './pulse.ts';
 import { RewardConfig, RewardLoad } from './rewards/config.ts';
 
 const MAX_QUICK_DEATHS = 5;
@@ -97,11 +98,20 @@ export function createRewardActivities(store: Store) {
               cwd: PROJECT,
               log: own.log,
             }));
+          let pulse: Pulse | null = null;
           for (let looked = Date.now(); !signal.aborted && (await isAlive(record)); await sleep(300)) {
             const url = (await readJson(own.ready, Ready).catch(() => null))?.url ?? '';
             if (url !== published) {
               published = url;
+              pulse = new Pulse(new URL('/healthz', url));
               await publish();
+            }
+            if (pulse?.isLost) {
+              console.error(
+                `The reward service of ${phase.id} does not answer any more: it is started again.`,
+              );
+              await stop(own.record, 2000);
+              break;
             }
             if (url === '' || Date.now() - looked < LOAD_INTERVAL_MS) continue;
             looked = Date.now();
@@ -124,7 +134,7 @@ export function createRewardActivities(store: Store) {
       try {
         await untilCancelled((signal) => allOrNone(processes, signal, keepUp));
       } finally {
-        if (!shouldDetach()) {
+        if (!(await shouldDetach())) {
           await Promise.all(processes.map((number) => stop(files.reward(number).record, 5000)));
           await rm(files.rewardEndpoint, { force: true });
           for (const number of processes) await rm(files.reward(number).ready, { force: true });

@@ -7,7 +7,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import OpenAI from 'openai';
 import type { ServingLimits } from '../method/serving-limits.ts';
-import { checkpointFault } from '../store/checkpoints.ts';
 import { JsonLinesWriter, readJson, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
 import type { Serving } from '../studies/study.ts';
@@ -15,8 +14,10 @@ import type { ModelRef } from '../workflows/types.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
 import { diagnoseLog } from './failures.ts';
 import { allOrNone, beating, cancelled, shouldDetach, untilCancelled } from './heartbeats.ts';
+import { requireWhole } from './integrity.ts';
 import { ownerDirectory, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, type ProcessRecord, stop } from './processes.ts';
+import { Pulse } from './pulse.ts';
 import { Endpoint } from './roles.ts';
 import { gpuGroups, scrapeVllm, vllmArguments, vllmEnvironment, vllmFault, vllmSleeps } from './vllm.ts';
 
@@ -142,7 +143,7 @@ async function answers(endpoint: Endpoint, kind: Serving['kind']): Promise<boole
 /** Activity factory. */
 export function createServingActivities(store: Store) {
   return {
-    /** Serves `input.model` until cancelled. Fails (ServerUnstartable, ModelUnloadable) when the server cannot be brought up. */
+    /** Serves `input.model` until cancelled. Fails (ServerUnstartable) when the server cannot be brought up, and (InputDamaged) when the checkpoint is damaged. */
     async serveModel(input: ServeInput): Promise<void> {
       const owner = path.join(ownerDirectory(store, input.key), input.part ?? '');
       const files = serviceFiles(owner);
@@ -164,14 +165,6 @@ export function createServingActivities(store: Store) {
         await cancelled();
         return;
       }
-      if (input.model.kind === 'phase') {
-        const fault = await checkpointFault(directory);
-        if (fault !== null)
-          throw ApplicationFailure.nonRetryable(
-            `The checkpoint to serve cannot be used: ${fault}. Rerun its phase.`,
-            'ModelUnloadable',
-          );
-      }
       const groups = serving.kind === 'vllm' ? gpuGroups(serving) : [[]];
       const published = new PublishedServers(files.modelEndpoint, groups.length);
       const token =
@@ -184,7 +177,7 @@ export function createServingActivities(store: Store) {
       try {
         await untilCancelled(supervise);
       } finally {
-        if (!shouldDetach()) {
+        if (!(await shouldDetach())) {
           await Promise.all(groups.map((_, server) => stop(files.model(server).record, 5000)));
           await rm(files.modelEndpoint, { force: true });
         }
@@ -256,7 +249,14 @@ async function keepUp(replica: Replica, signal: AbortSignal): Promise<void> {
     failedStarts = 0;
     await published.set(server, up.endpoint);
     const loads = new JsonLinesWriter(files.load);
+    const pulse = new Pulse(new URL('/health', up.endpoint.url));
     for (let looked = 0; !signal.aborted && (await isAlive(up.record)); await sleep(300)) {
+      if (pulse.isLost) {
+        console.error(`The server for ${input.label} does not answer any more: it is started again.`);
+        await published.set(server, null);
+        await stop(files.record, 2000);
+        break;
+      }
       if (input.serving.kind !== 'vllm' || Date.now() - looked < LOAD_INTERVAL_MS) continue;
       looked = Date.now();
       const load = await scrapeVllm(up.endpoint);
@@ -281,6 +281,7 @@ async function bringUp(
       if (await answers(known, kind)) return { record: running, endpoint: known };
   }
   await stop(files.record, 2000);
+  await requireWhole(input.model, directory);
   const port = await freePort();
   const line = launchLine(input, directory, gpus, port, token);
   const record = await launch(files.record, {

@@ -6,17 +6,18 @@ import { ApplicationFailure } from '@temporalio/common';
 import { z } from 'zod';
 import { checkpointFault, committedSteps } from '../store/checkpoints.ts';
 import { appendEvent } from '../store/experiments.ts';
-import { readJson, writeJson } from '../store/files.ts';
+import { JsonLinesWriter, readJson, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
 import { LeaseTakenError, leaseFile, takeLease } from '../store/lease.ts';
 import { setAside } from '../store/manifest.ts';
-import { listAttempts } from '../store/metrics.ts';
+import { listAttempts, repairCurve } from '../store/metrics.ts';
 import type { Engine, Study } from '../studies/study.ts';
 import type { PhasePlan } from '../workflows/types.ts';
 import { trainingSetFault } from './datasets.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
 import { diagnoseLog } from './failures.ts';
 import { beating, shouldDetach, untilCancelled } from './heartbeats.ts';
+import { requireWhole } from './integrity.ts';
 import { datasetFiles, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, stop } from './processes.ts';
 
@@ -83,14 +84,18 @@ export function createTrainingActivities(store: Store, python = PYTHON) {
             await sleep(300);
           }
           step = (await committedSteps(store, phase.key)).at(-1) ?? 0;
-          if (step >= total || signal.aborted) return;
+          if (signal.aborted) return;
+          if (step >= total) {
+            await mend(store, input, attempt);
+            return;
+          }
           await throwIfStuck(store, phase, attempt);
         }
       };
       try {
         await untilCancelled(train);
       } catch (error) {
-        if (attempt > 0 && !shouldDetach())
+        if (attempt > 0 && !(await shouldDetach()))
           await stop(processRecord(store, phase.key, attempt), COMMIT_GRACE_MS);
         throw error;
       }
@@ -151,8 +156,9 @@ async function isBeingLaunched(directory: string): Promise<boolean> {
 async function ensureAttempt(
   store: Store,
   python: string,
-  { experiment, study, phase }: TrainInput,
+  input: TrainInput,
 ): Promise<number | null> {
+  const { study, phase } = input;
   const attempts = await listAttempts(store, phase.key);
   const last = attempts.at(-1) ?? 0;
   if (last > 0 && (await attach(processRecord(store, phase.key, last))) !== null) return last;
@@ -163,7 +169,8 @@ async function ensureAttempt(
       `${phase.id}: its training set is damaged (${fault}).`,
       'InputDamaged',
     );
-  await newestWhole(store, phase.key, experiment === undefined ? undefined : { experiment, part: phase.id });
+  await requireWhole(phase.start, modelDirectory(store, phase.start));
+  await mend(store, input, last);
   const attempt = last + 1;
   const directory = store.attempt(phase.key, attempt);
   if (!(await claimAttempt(directory))) return null;
@@ -195,6 +202,20 @@ async function ensureAttempt(
     log: path.join(directory, 'log.txt'),
   });
   return attempt;
+}
+
+/** Sets damaged checkpoints aside and restores damaged lines of the curve from the newest whole one; both are told. Only while no trainer runs. */
+async function mend(store: Store, { experiment, phase }: TrainInput, attempt: number): Promise<void> {
+  const user = experiment === undefined ? undefined : { experiment, part: phase.id };
+  const newest = await newestWhole(store, phase.key, user);
+  const steps = await repairCurve(store, phase.key, newest, phase.hyperparameters.total_steps);
+  if (steps.length === 0 || attempt === 0) return;
+  const message = `metrics of step ${steps.join(', ')} were damaged and have been restored from the newest checkpoint`;
+  console.error(`${phase.id}: ${message}.`);
+  await new JsonLinesWriter(path.join(store.attempt(phase.key, attempt), 'events.jsonl')).append({
+    time: Date.now() / 1000,
+    message,
+  });
 }
 
 /** The part of a job that depends on the engine. */

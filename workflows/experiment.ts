@@ -34,7 +34,7 @@ export const resumeUpdate = defineUpdate<void, []>('resume');
 export type ExperimentInput = { experiment: string; next?: number };
 
 /** Times that a damaged checkpoint is computed again before the experiment fails with it. */
-const MAX_REPAIRS = 5;
+const MAX_REPAIRS = 20;
 
 /** Returns what was computed and what was reused, in order (since the last hand-over). */
 export async function experiment(input: ExperimentInput): Promise<StepResult[]> {

@@ -11,7 +11,10 @@ import { writeJson } from '../../store/files.ts';
 import { openStore } from '../../store/layout.ts';
 import { dashboardToken } from './dashboard-token.ts';
 import { createGateClient } from './gate-client.ts';
+import { surviveFullDisk } from './output.ts';
 import { createSystemSource } from './system-source.ts';
+
+surviveFullDisk();
 
 const USAGE =
   'Usage: dashboard-main.ts --home DIR [--port 0-65535] [--listen ADDRESS] [--allow-host NAME] [--ready-file PATH]';

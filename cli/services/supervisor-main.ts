@@ -1,6 +1,6 @@
 /** The supervisor: keeps Temporal's dev server, the worker and the dashboard up on loopback until SIGTERM. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import path from 'node:path';
@@ -11,8 +11,10 @@ import { freePort } from '../../activities/serving.ts';
 import { writeJson } from '../../store/files.ts';
 import { openStore } from '../../store/layout.ts';
 import { SEARCH_ATTRIBUTE_FLAGS } from '../../temporal.config.ts';
+import { surviveFullDisk } from './output.ts';
 import { readServices, type Services, servicesFile } from './state.ts';
 
+surviveFullDisk();
 const home = process.argv[2];
 if (home === undefined) throw new Error('Usage: supervisor-main.ts HOME');
 const store = openStore(home);
@@ -92,9 +94,27 @@ const services: Services = {
 const children = new Map<string, ChildProcess>();
 let stopping = false;
 
+/** Keeps services.json true; while it cannot be written (the disk is full), again and again. */
 async function record(name: string, entry: ProcessRecord): Promise<void> {
   services.children[name] = entry;
-  await writeJson(servicesFile(store), services);
+  while (!stopping) {
+    try {
+      await writeJson(servicesFile(store), services);
+      return;
+    } catch (error) {
+      console.error(`services.json could not be written: ${error instanceof Error ? error.message : error}`);
+      await sleep(1000);
+    }
+  }
+}
+
+/** A service's log, or null while no file can be made. */
+function openLog(file: string): number | null {
+  try {
+    return openSync(file, 'a');
+  } catch {
+    return null;
+  }
 }
 
 async function keepUp(name: string, command: string[]): Promise<void> {
@@ -102,7 +122,7 @@ async function keepUp(name: string, command: string[]): Promise<void> {
   if (program === undefined) return;
   for (let pause = 300; !stopping; ) {
     const log = path.join(store.services, `${name}.log`);
-    const output = openSync(log, 'a');
+    const output = openLog(log) ?? ('ignore' as const);
     const started = Date.now();
     const child = spawn(program, args, { cwd: PROJECT, stdio: ['ignore', output, output] });
     children.set(name, child);
@@ -110,7 +130,8 @@ async function keepUp(name: string, command: string[]): Promise<void> {
       child.once('exit', () => resolve());
       child.once('error', () => resolve());
     });
-    if (child.pid !== undefined) await record(name, await describeProcess(child.pid, command, log));
+    if (typeof output === 'number') closeSync(output);
+    if (child.pid !== undefined) void record(name, await describeProcess(child.pid, command, log));
     await exited;
     if (stopping) return;
     pause = Date.now() - started > 10_000 ? 300 : Math.min(5000, pause * 2);

@@ -13,7 +13,9 @@ import { machineSlots } from '../../activities/slots.ts';
 import { openStore } from '../../store/layout.ts';
 import { type Fleet, TASK_QUEUE, temporalTarget, workerFleets } from '../../temporal.config.ts';
 import { CPU_QUEUE, GPU_QUEUE, hostQueue } from '../../workflows/queues.ts';
+import { surviveFullDisk } from './output.ts';
 
+surviveFullDisk();
 const [home, address] = process.argv.slice(2);
 if (home === undefined || address === undefined) throw new Error('Usage: worker-main.ts HOME ADDRESS');
 const target = temporalTarget(address);

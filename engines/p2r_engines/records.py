@@ -36,21 +36,33 @@ def grpo_advantages(judgements: list[Judgement], group: int, epsilon: float) -> 
     return advantages
 
 
+CURVE = "metrics.jsonl"
+
+
 class MetricsWriter:
     """Appends to attempts/<n>/metrics.jsonl; a line is on the disk when `write` returns."""
 
-    def __init__(self, job: Job, lease: Lease) -> None:
+    def __init__(self, job: Job, lease: Lease, resume: Path | None = None) -> None:
+        """`resume`: the checkpoint that training goes on from, which holds the curve up to it."""
         self._path = job.attempt_dir / "metrics.jsonl"
         self._lease = lease
+        curve = None if resume is None else resume / CURVE
+        self._curve = curve.read_text() if curve is not None and curve.exists() else ""
+
+    def write_curve(self, directory: Path) -> None:
+        """Writes every line so far into a checkpoint, whose marker vouches for it."""
+        (directory / CURVE).write_text(self._curve)
 
     def write(self, step: int, values: dict[str, float | None]) -> None:
         row: dict[str, float | int | None] = {"step": step, "time": time.time()}
         row |= {name: v if v is None or math.isfinite(v) else None for name, v in values.items()}
+        line = json.dumps(row) + "\n"
         self._lease.check()
         with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
+        self._curve += line
 
 
 def write_rollouts(

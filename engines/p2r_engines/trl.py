@@ -188,16 +188,16 @@ def _device_memory(job: Job) -> dict[str, float]:
     return {"gpu_memory_peak_bytes": float(torch.cuda.max_memory_allocated())}
 
 
-def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) -> Any:
+def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], resume: tuple[int, Path] | None) -> Any:
     """A trainer callback that writes each step's records and commits checkpoints at step ends only."""
     from transformers import TrainerCallback
 
-    metrics = MetricsWriter(job, lease)
+    metrics = MetricsWriter(job, lease, resume[1] if resume else None)
 
     class Recorder(TrainerCallback):
         trainer: PackedGRPOTrainer
         started = 0.0
-        committed = last
+        committed = resume[0] if resume else 0
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.started = time.perf_counter()
@@ -249,8 +249,12 @@ def _recorder(job: Job, lease: Lease, judge: Judge, stop: list[int], last: int) 
         def commit(self) -> None:
             step = self.trainer.state.global_step
             if step > self.committed:
-                checkpoints.commit(job, lease, step, lambda directory: _save(self.trainer, job, directory))
+                checkpoints.commit(job, lease, step, self._fill)
                 self.committed = step
+
+        def _fill(self, directory: Path) -> None:
+            _save(self.trainer, job, directory)
+            metrics.write_curve(directory)
 
     return Recorder()
 
@@ -292,7 +296,7 @@ def run(job: Job) -> Exit:
     trainer = _build_trainer(job, judge)
     if stop:
         return Exit.STOPPED
-    recorder = _recorder(job, lease, judge, stop, resume[0] if resume else 0)
+    recorder = _recorder(job, lease, judge, stop, resume)
     recorder.trainer = trainer
     trainer.add_callback(recorder)
     _commit_after_each_save_point(trainer, recorder, job, stop)
