@@ -2,7 +2,7 @@
  * The whole path for real: the command line, Temporal, the worker, the trainer with real gradients, the frozen role's server, the reward
  * service and the dashboard in a browser. Then the run's histories are replayed against today's workflow code.
  */
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
@@ -17,6 +17,10 @@ import { checkpointFault } from '../store/checkpoints.ts';
 import { readEvents, readExperiment } from '../store/experiments.ts';
 import { openStore } from '../store/layout.ts';
 import { readPhaseMetrics } from '../store/metrics.ts';
+import { compare } from './chaos/compare.ts';
+import { disturb } from './chaos/disturb.ts';
+import { FAULTS } from './chaos/faults.ts';
+import { Stack } from './chaos/stack.ts';
 
 const run = promisify(execFile);
 const PROJECT = path.resolve(import.meta.dirname, '..');
@@ -169,52 +173,27 @@ test('wrong input gets one sentence and exit code 2', async () => {
   expect(other.stderr).toContain('There is no experiment "nothing"');
 });
 
-test('a killed worker, model server and trainer lose nothing: the final weights are those of the undisturbed run', async () => {
+test('five faults lose nothing: weights, curves and predictions are those of the undisturbed run', async () => {
   const disturbed = mkdtempSync(path.join(os.tmpdir(), 'p2r-disturbed-'));
-  const other = openStore(disturbed);
-  const environment = { ...process.env, P2R_HOME: disturbed };
+  const stack = new Stack(disturbed, EXPERIMENT, false);
+  const names = ['worker', 'trainer', 'model server', 'reward service', 'temporal'];
+  const faults = FAULTS.filter(({ name }) => names.some((target) => name === `${target}: kill -9`));
   try {
-    const child = spawn(process.execPath, [P2R, 'run', 'tiny-smoke', '--json'], {
-      env: environment,
-      stdio: ['ignore', 'pipe', 'inherit'],
+    const { outcomes, violations } = await disturb(stack, {
+      study: 'tiny-smoke',
+      seed: 1,
+      faults: faults.map((fault) => ({ ...fault, weight: 1 })),
+      count: names.length,
+      say: () => undefined,
     });
-    let output = '';
-    child.stdout.on('data', (chunk) => {
-      output += chunk;
-    });
-    const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
-    const record = await until(() => readExperiment(other, EXPERIMENT).catch(() => null));
-    const [perceiver, reasoner] = record.phases;
-    if (perceiver === undefined || reasoner === undefined) throw new Error('the plan has no phases');
-    await until(async () => ((await readPhaseMetrics(other, perceiver.key)).length >= 1 ? true : null));
-    process.kill((await readServices(other))?.children.worker?.pid ?? 0, 'SIGKILL');
-    const server = path.join(other.phase(perceiver.key), 'services', 'model.process.json');
-    process.kill(-(JSON.parse(await readFile(server, 'utf8')) as { pid: number }).pid, 'SIGKILL');
-    const trainer = await until(async () => {
-      const file = path.join(other.attempt(reasoner.key, 1), 'process.json');
-      return existsSync(file) ? (JSON.parse(await readFile(file, 'utf8')) as { pid: number }) : null;
-    });
-    await until(async () => ((await readPhaseMetrics(other, reasoner.key)).length >= 1 ? true : null));
-    process.kill(trainer.pid, 'SIGKILL');
-    expect(await exited).toBe(0);
-    expect((JSON.parse(output) as Result).results).toEqual(result.results);
-    for (const phase of record.phases) {
-      const weights = (root: typeof store) =>
-        readFile(path.join(root.checkpoint(phase.key, 2), 'model.safetensors'));
-      expect((await weights(other)).equals(await weights(store))).toBe(true);
-      expect((await readPhaseMetrics(other, phase.key)).map((row) => row.step)).toEqual([1, 2]);
-    }
+    expect(violations).toEqual([]);
+    expect(outcomes).toHaveLength(names.length);
+    expect(outcomes.flatMap(({ gate }) => gate)).toEqual([]);
+    const { differences } = await compare(new Stack(HOME, EXPERIMENT, false), stack);
+    expect(differences).toEqual([]);
+    expect(await stack.down()).toEqual([]);
   } finally {
-    await run(process.execPath, [P2R, 'down'], { env: environment });
+    await stack.down();
     await rm(disturbed, { recursive: true, force: true });
   }
 }, 900_000);
-
-/** Looks every 100 ms until there is a value. */
-async function until<T>(look: () => Promise<T | null>): Promise<T> {
-  for (;;) {
-    const value = await look();
-    if (value !== null) return value;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}

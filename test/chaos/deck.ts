@@ -12,14 +12,16 @@ export class Deck {
     this.#random = random;
   }
 
-  /** Takes the first card that fits; cards that do not stay for later. Null when none of two decks does. */
+  /** Takes the first card that fits; the others stay for later. Null when none does. */
   draw(fits: (fault: Fault) => boolean): Fault | null {
-    for (let deals = 0; deals < 2; deals++) {
-      const place = this.#cards.findIndex(fits);
-      if (place >= 0) return this.#cards.splice(place, 1)[0] ?? null;
-      this.#cards.push(...this.#shuffled());
-    }
-    return null;
+    if (this.#cards.length === 0) this.deal();
+    const place = this.#cards.findIndex(fits);
+    return place < 0 ? null : (this.#cards.splice(place, 1)[0] ?? null);
+  }
+
+  /** Adds a whole deck, for when nothing that is left fits. */
+  deal(): void {
+    this.#cards.push(...this.#shuffled());
   }
 
   #shuffled(): Fault[] {

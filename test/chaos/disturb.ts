@@ -27,6 +27,9 @@ export type Disturbance = { outcomes: Outcome[]; violations: string[]; looks: nu
 const GIVEN_UP_MS = 240_000;
 const LOOK_MS = 200;
 
+/** After this long without a fault that fits what is being computed, all kinds are tried again. */
+const UNFIT_MS = 15_000;
+
 export type DisturbOptions = {
   study: string;
   seed: number;
@@ -47,15 +50,20 @@ export async function disturb(stack: Stack, options: DisturbOptions): Promise<Di
   watcher.start();
   try {
     let look = await stack.look();
+    let struck = Date.now();
     while (outcomes.length < count) {
       await sleep(random() * 2000);
       look = await stack.look();
       if (look.progress.state === 'completed') break;
       if (look.part === null) continue;
       const fault = deck.draw((candidate) => candidate.applies(look, stack));
-      if (fault === null) continue;
+      if (fault === null) {
+        if (Date.now() - struck > UNFIT_MS) deck.deal();
+        continue;
+      }
       const outcome = await strike(stack, fault, outcomes.length + 1, look, random, options);
       outcomes.push(outcome);
+      struck = Date.now();
       const gate = outcome.gate.length === 0 ? '' : `; ${outcome.gate.join('; ')}`;
       say(
         `${String(outcome.number).padStart(3)} ${fault.name} at ${outcome.part} step ${outcome.step}: next ${outcome.by} after ${outcome.seconds.toFixed(1)} s, ${outcome.recomputed} recomputed${gate}`,
