@@ -7,13 +7,17 @@ const MISSES = 3;
 /** Asks a server's health page again and again in the background. */
 export class Pulse {
   readonly #url: URL;
+  readonly #interval: number;
+  readonly #patience: number;
   #asked = 0;
   #asking = false;
   #missed = 0;
 
-  /** `url`: a page that a healthy server answers at once; whatever it says counts as an answer. */
-  constructor(url: URL) {
+  /** `url`: a page that a healthy server answers at once; whatever it says counts as an answer. Times in ms. */
+  constructor(url: URL, { interval = INTERVAL_MS, patience = PATIENCE_MS } = {}) {
     this.#url = url;
+    this.#interval = interval;
+    this.#patience = patience;
   }
 
   /**
@@ -21,7 +25,7 @@ export class Pulse {
    * frozen itself does not blame the server.
    */
   get isLost(): boolean {
-    if (!this.#asking && Date.now() - this.#asked >= INTERVAL_MS) {
+    if (!this.#asking && Date.now() - this.#asked >= this.#interval) {
       this.#asking = true;
       this.#asked = Date.now();
       void this.#ask();
@@ -30,7 +34,9 @@ export class Pulse {
   }
 
   async #ask(): Promise<void> {
-    const response = await fetch(this.#url, { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => null);
+    const response = await fetch(this.#url, { signal: AbortSignal.timeout(this.#patience) }).catch(
+      () => null,
+    );
     await response?.body?.cancel().catch(() => undefined);
     this.#missed = response === null ? this.#missed + 1 : 0;
     this.#asking = false;

@@ -51,11 +51,16 @@ export async function disturb(stack: Stack, options: DisturbOptions): Promise<Di
   try {
     let look = await stack.look();
     let struck = Date.now();
+    let part = '';
     while (outcomes.length < count) {
       await sleep(random() * 2000);
       look = await stack.look();
       if (look.progress.state === 'completed') break;
       if (look.part === null) continue;
+      if (look.part.key !== part) {
+        part = look.part.key;
+        await stack.collectGarbage();
+      }
       const fault = deck.draw((candidate) => candidate.applies(look, stack));
       if (fault === null) {
         if (Date.now() - struck > UNFIT_MS) deck.deal();
@@ -149,6 +154,7 @@ async function firstStepSince(stack: Stack, since: number): Promise<number | nul
 /** Waits until the experiment has completed; a phase that waits is retried, as its user would. */
 export async function untilEnd(stack: Stack, say: (line: string) => void): Promise<void> {
   let stamp = '';
+  let finished = 0;
   for (let since = Date.now(); ; await sleep(500)) {
     const { progress } = await stack.look();
     if (progress.state === 'completed') return;
@@ -160,7 +166,12 @@ export async function untilEnd(stack: Stack, say: (line: string) => void): Promi
       await stack.p2r('retry', stack.experiment, waiting.id);
     }
     const now = JSON.stringify(progress.steps.map(({ state, step }) => [state, step]));
-    if (now !== stamp) since = Date.now();
+    if (now !== stamp) {
+      since = Date.now();
+      const done = progress.steps.filter(({ state }) => state === 'completed').length;
+      if (done > finished) await stack.collectGarbage();
+      finished = done;
+    }
     stamp = now;
     if (Date.now() - since > GIVEN_UP_MS)
       throw new Error(

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 
 /** Size of the file system: a few phases with a checkpoint a step, kept small by `p2r gc`. */
-const SIZE = '5g';
+const SIZE = '6g';
 
 /** Mounts a tmpfs at `directory`; false where that is not allowed (only root on Linux may). */
 export async function mountOwnDisk(directory: string): Promise<boolean> {

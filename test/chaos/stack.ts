@@ -126,6 +126,11 @@ export class Stack {
     return found;
   }
 
+  /** Deletes the checkpoints of finished phases that nothing needs, as somebody short of disk would. */
+  async collectGarbage(): Promise<void> {
+    await this.p2r('gc', '--keep', '2');
+  }
+
   /** Starts the experiment and returns when it runs. */
   async start(study: string, seed: number): Promise<void> {
     await this.p2r('run', study, '--as', this.experiment, '--seed', String(seed), '--detach');
