@@ -153,11 +153,7 @@ async function isBeingLaunched(directory: string): Promise<boolean> {
 }
 
 /** The number of the attempt whose trainer runs now; a new one is started when none does. Null when another is just starting one. */
-async function ensureAttempt(
-  store: Store,
-  python: string,
-  input: TrainInput,
-): Promise<number | null> {
+async function ensureAttempt(store: Store, python: string, input: TrainInput): Promise<number | null> {
   const { study, phase } = input;
   const attempts = await listAttempts(store, phase.key);
   const last = attempts.at(-1) ?? 0;
