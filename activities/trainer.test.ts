@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from '@temporalio/client';
 import { ActivityCancellationDetails } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -36,9 +37,13 @@ afterEach(async () => {
 const recordOf = (attempt: number) => path.join(store.attempt(phase.key, attempt), 'process.json');
 const running = async (attempt: number) => (await attach(recordOf(attempt))) as ProcessRecord;
 
-/** Runs the activity in an environment of its own. */
-function train() {
-  const environment = new MockActivityEnvironment();
+/** Runs the activity in an environment of its own, for a workflow that Temporal says is in this state. */
+function train(workflow = 'RUNNING') {
+  const client = {
+    withDeadline: (_: number, ask: () => unknown) => ask(),
+    workflow: { getHandle: () => ({ describe: async () => ({ status: { name: workflow } }) }) },
+  } as unknown as Client;
+  const environment = new MockActivityEnvironment(undefined, { client });
   const { trainRole } = createTrainingActivities(store, STAND_IN);
   const ended = environment.run(trainRole, { experiment: 'e', study: smoke, phase }).then(
     () => 'done',
@@ -64,11 +69,12 @@ test.each([
   { reason: 'cancelRequested', trainer: 'commits and ends' },
   { reason: 'paused', trainer: 'commits and ends' },
   { reason: 'reset', trainer: 'commits and ends' },
-  { reason: 'notFound', trainer: 'commits and ends' },
+  { reason: 'notFound', trainer: 'goes on', workflow: 'RUNNING' },
+  { reason: 'notFound', trainer: 'commits and ends', workflow: 'TERMINATED' },
 ])(
-  '$reason: the trainer $trainer, and the next attempt of the activity loses no step',
-  async ({ reason, trainer: does }) => {
-    const { environment, ended } = train();
+  '$reason $workflow: the trainer $trainer, and the next attempt of the activity loses no step',
+  async ({ reason, trainer: does, workflow }) => {
+    const { environment, ended } = train(workflow);
     await until(2);
     const process = await running(1);
     environment.cancel('CANCELLED', new ActivityCancellationDetails({ [reason]: true }));

@@ -57,7 +57,8 @@ export async function compare(undisturbed: Stack, disturbed: Stack): Promise<Com
     predictions += one.length;
     if (one.join('\n') !== two.join('\n'))
       differences.push(`${id}: the predictions differ (${one.length} and ${two.length} rows)`);
-    const scores = ({ store }: Stack) => readFile(evaluationFiles(store, key).scores, 'utf8');
+    const scores = ({ store }: Stack) =>
+      readFile(evaluationFiles(store, key).scores, 'utf8').catch(() => 'no scores');
     if ((await scores(undisturbed)) !== (await scores(disturbed)))
       differences.push(`${id}: the scores differ`);
   }
