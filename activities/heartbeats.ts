@@ -37,7 +37,8 @@ async function workflowIsOpen(): Promise<boolean> {
   const { workflowId, runId } = info.workflowExecution ?? {};
   if (workflowId === undefined) return true;
   try {
-    const { status } = await client.withDeadline(Date.now() + DESCRIBE_MS, () =>
+    // Of its own, as the activity's signal has been aborted and would take the question along.
+    const { status } = await client.withAbortSignal(AbortSignal.timeout(DESCRIBE_MS), () =>
       client.workflow.getHandle(workflowId, runId).describe(),
     );
     return status.name === 'RUNNING';

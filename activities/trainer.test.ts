@@ -40,7 +40,7 @@ const running = async (attempt: number) => (await attach(recordOf(attempt))) as 
 /** Runs the activity in an environment of its own, for a workflow that Temporal says is in this state. */
 function train(workflow = 'RUNNING') {
   const client = {
-    withDeadline: (_: number, ask: () => unknown) => ask(),
+    withAbortSignal: (_: AbortSignal, ask: () => unknown) => ask(),
     workflow: { getHandle: () => ({ describe: async () => ({ status: { name: workflow } }) }) },
   } as unknown as Client;
   const environment = new MockActivityEnvironment(undefined, { client });
@@ -72,7 +72,7 @@ test.each([
   { reason: 'notFound', trainer: 'goes on', workflow: 'RUNNING' },
   { reason: 'notFound', trainer: 'commits and ends', workflow: 'TERMINATED' },
 ])(
-  '$reason $workflow: the trainer $trainer, and the next attempt of the activity loses no step',
+  '$reason: the trainer $trainer, and the next attempt of the activity loses no step',
   async ({ reason, trainer: does, workflow }) => {
     const { environment, ended } = train(workflow);
     await until(2);
