@@ -7,7 +7,7 @@ import type { Fault } from './faults.ts';
 import { type Look, PROJECT, type Stack } from './stack.ts';
 import { recomputedSteps, Watcher } from './watch.ts';
 
-/** One fault and what became of it. `seconds`: from the fault to the first result that was begun after it. */
+/** One fault and what became of it. `seconds`: from the beginning of the fault to the first result that was begun after its end. */
 export type Outcome = {
   number: number;
   fault: string;
@@ -100,6 +100,7 @@ async function strike(
   const before = await recomputedSteps(stack);
   const started = Date.now();
   await fault.inject({ stack, look, random });
+  const lifted = Date.now();
   const gate: string[] = [];
   let answered = await stack.answered();
   let deadline = Date.now() + GIVEN_UP_MS;
@@ -125,7 +126,7 @@ async function strike(
       recomputed: (await recomputedSteps(stack)) - before,
       gate,
     });
-    const step = await firstStepSince(stack, started);
+    const step = await firstStepSince(stack, lifted);
     if (step !== null) return done('step', step);
     const now = await stack.answered();
     if (now > answered) return done('answer', Date.now());

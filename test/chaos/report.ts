@@ -75,7 +75,7 @@ export function markdown(report: ChaosReport): string {
       ? `Final weights and optimiser states of ${comparison.checkpoints} phases, ${comparison.steps} metric rows and ${comparison.predictions} predictions are those of the undisturbed run, byte for byte; no metric line is there twice, no committed step was computed again, and in ${report.looks} looks at the processes there never were two trainers in one phase.`
       : `**It did not hold:** ${found.join('; ')}.`,
     '',
-    'Time is counted from the fault to the end of the first step that began after it (or to the next answer, while evidence is collected or a checkpoint evaluated). Faults that last (frozen, away, full) are part of it.',
+    'Time is counted from the beginning of a fault to the end of the first step that began after the fault was over (or to the next answer, while evidence is collected or a checkpoint evaluated), so faults that last (frozen, away, full) are part of it.',
     '',
     faultTable(outcomes),
     '',
