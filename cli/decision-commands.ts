@@ -5,7 +5,7 @@ import type { Store } from '../store/layout.ts';
 import { plannedSteps } from '../store/reuse.ts';
 import { loadStudy, StudyNotFoundError } from '../studies/index.ts';
 import { parseAssignments, withStudySettings } from '../studies/overrides.ts';
-import { withStudy } from '../studies/revisions.ts';
+import { phaseOf, planOf, withStudy } from '../studies/revisions.ts';
 import { parseStudy } from '../studies/study.ts';
 import { changeOf, decideAtGate, forkRecord, rerun, rerunRecord, setPaused } from './commands/deciding.ts';
 import { requireExperiment, resolveStudy } from './commands/experiments.ts';
@@ -68,7 +68,7 @@ export function addDecisionCommands(program: Command, context: CommandContext): 
       '\nExample:\n  p2r retry tiny-quickstart-seed1 iteration-1/perceiver --set lr=5e-5 --from step-10',
     )
     .action(async (experiment: string, phase: string, options: { set: string[]; from?: string }) => {
-      await find(experiment);
+      phaseOf(planOf(await find(experiment)), phase);
       await decideAtGate(store, experiment, phase, {
         kind: 'retry',
         overrides: parseAssignments(options.set),
@@ -85,7 +85,7 @@ export function addDecisionCommands(program: Command, context: CommandContext): 
     .description('a waiting phase: leave it as it is and go on')
     .addHelpText('after', '\nExample:\n  p2r skip tiny-quickstart-seed1 iteration-1/perceiver --keep')
     .action(async (experiment: string, phase: string, options: { keep?: boolean }) => {
-      await find(experiment);
+      phaseOf(planOf(await find(experiment)), phase);
       await decideAtGate(store, experiment, phase, {
         kind: 'skip',
         use: options.keep ? 'checkpoint' : 'start',
@@ -100,7 +100,7 @@ export function addDecisionCommands(program: Command, context: CommandContext): 
     .description('a waiting phase: end the experiment here (nothing is deleted; "p2r rerun" goes on)')
     .addHelpText('after', '\nExample:\n  p2r abort tiny-quickstart-seed1 iteration-1/perceiver')
     .action(async (experiment: string, phase: string) => {
-      await find(experiment);
+      phaseOf(planOf(await find(experiment)), phase);
       await decideAtGate(store, experiment, phase, { kind: 'abort' });
       print(`${experiment} ends.`);
     });

@@ -55,8 +55,9 @@ export function progressLines(progress: Progress): string[] {
 
 /** What a run would do, a line a part, with a sum at the end. */
 export function planLines(steps: PlannedStep[]): string[] {
+  const longest = Math.max(0, ...steps.map(({ id }) => id.length));
   const lines = steps.flatMap((step) => [
-    `${step.action.padEnd(9)} ${step.id.padEnd(34)} ${step.why}${step.made_at === null ? '' : `, ${step.made_at.slice(0, 16).replace('T', ' ')}`}  (${step.key})`,
+    `${step.action.padEnd(9)} ${step.id.padEnd(longest)}  ${step.why}${step.made_at === null ? '' : `, ${step.made_at.slice(0, 16).replace('T', ' ')}`}  (${step.key})`,
     ...(step.warning === null ? [] : [`          warning: ${step.warning}`]),
   ]);
   const count = (action: PlannedStep['action']) => steps.filter((step) => step.action === action).length;

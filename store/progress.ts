@@ -32,6 +32,9 @@ export type Progress = {
   seconds_left: number | null;
 };
 
+/** Message of a part that was ended by a pause or a cancel (workflows/record-outcome.ts). */
+const CANCELLED = 'cancelled';
+
 /** Rough seconds of an evaluation or of a server's start, until the run itself has shown better. */
 const OVERHEAD_SECONDS = 40;
 
@@ -66,6 +69,10 @@ export async function readProgress(store: Store, record: ExperimentRecord): Prom
   const queued = order.find((step) => step.state === 'pending' && step.message !== null);
   const state =
     own !== 'running' ? own : gate !== undefined ? 'waiting' : queued !== undefined ? 'queued' : own;
+  if (own !== 'running')
+    for (const step of order)
+      if (step.state === 'running' || step.state === 'waiting')
+        Object.assign(step, { state: 'pending', message: null });
   return {
     experiment: record.experiment,
     state,
@@ -110,6 +117,8 @@ export const EXPERIMENT_STATES: Partial<Record<ExperimentEvent['type'], Progress
 
 /** State of a phase or an evaluation by its newest event since the experiment's last start. */
 export function stateOf(event: ExperimentEvent | undefined): StepProgress['state'] {
+  // A pause or a cancel ends what is under way at a checkpoint.
+  if (event?.type.endsWith('-failed') && event.detail.message === CANCELLED) return 'running';
   switch (event?.type.split('-')[1]) {
     case 'started':
     case 'retried':

@@ -1,5 +1,5 @@
 /** Decisions about an experiment: at the gate of a waiting phase, and about ended experiments (rerun, fork). */
-import { ServiceError, WorkflowUpdateFailedError } from '@temporalio/client';
+import { ServiceError, WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { rootCause } from '@temporalio/common';
 import { committedSteps } from '../../store/checkpoints.ts';
 import {
@@ -28,7 +28,10 @@ async function refusable<T>(action: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (error instanceof WorkflowUpdateFailedError)
       throw new UserError(`Refused: ${rootCause(error.cause) ?? error.message}`);
-    if (error instanceof ServiceError && /not found/i.test(`${error.message} ${String(error.cause)}`))
+    if (
+      error instanceof WorkflowNotFoundError ||
+      (error instanceof ServiceError && /not found/i.test(`${error.message} ${String(error.cause)}`))
+    )
       throw new UserError('It is not running, so there is nothing to decide: look at "p2r status".');
     throw error;
   }
