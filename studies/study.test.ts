@@ -163,13 +163,13 @@ test('every saved checkpoint is evaluated when a study asks for it', async () =>
   const { phases, evaluations } = planExperiment(await loadStudy('tiny-figure-6-dynamics'), 'e', 'm');
   expect(evaluations.map(({ model }) => model.name)).toEqual([
     'base',
-    ...[10, 20].map((step) => `iteration-1-perceiver-step-${step}`),
+    ...[5, 10, 15].map((step) => `iteration-1-perceiver-step-${step}`),
     'iteration-1-perceiver',
     'iteration-1-reasoner-step-5',
     'iteration-1-reasoner',
   ]);
   expect(new Set(evaluations.map(({ key }) => key)).size).toBe(evaluations.length);
-  expect(phases[1]?.start).toEqual(evaluations[3]?.model);
+  expect(phases[1]?.start).toEqual(evaluations[4]?.model);
 });
 
 test('a sweep is every combination of its values, each named and valid', () => {
@@ -291,7 +291,7 @@ test('a role may be played, or trained against, by the checkpoint of another ste
     /evaluation\.pairs\.0\.reasoner: there is no phase "iteration-3\/reasoner" before it; there are base, iteration-1\/perceiver/,
   );
   expect(() => plan(pairs(['iteration-1/perceiver@7', 'base']))).toThrow(
-    /saves every 10 of its 30 steps, not step 7/,
+    /saves every 5 of its 20 steps, not step 7/,
   );
   expect(() => plan({ frozen: { perceiver: 'iteration-1/reasoner' } })).toThrow(
     /frozen\.perceiver: there is no phase/,

@@ -32,10 +32,10 @@ export default defineStudy({
   // A question with two options is answered right half of the time whatever the boxes show: with eight prompts a step, that noise
   // moves the perceiver more than the signal does. The letter of one object has four options and needs its box.
   questions: { perceiver: ['letter'], reasoner: ['letter', 'same', 'spatial'] },
-  perceiver: { ...common, lr: 5e-5, total_steps: 30, save_freq: 10, max_response_length: 100 },
+  perceiver: { ...common, lr: 5e-5, total_steps: 20, max_response_length: 100 },
   reasoner: { ...common, lr: 3e-5, total_steps: 10, max_response_length: 60 },
   evaluation: {
-    scenes: 40,
+    scenes: 48,
     questions_per_scene: 3,
     perceiver_max_tokens: 100,
     reasoner_max_tokens: 60,

@@ -1,6 +1,7 @@
 """Needle scenes: 960x960 images with 5 to 10 small coloured shapes, each showing one letter, and questions about them.
 
-The distribution is the one the tiny model was trained on. `python -m p2r_engines.needle_scenes --help` writes a dataset.
+The distribution is the one the tiny model was trained on, but for the split `hard`: 10 to 14 smaller shapes.
+`python -m p2r_engines.needle_scenes --help` writes a dataset.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ KINDS = ["letter", "same", "spatial"]
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 # Scene seeds of the splits come from disjoint ranges, so that no scene is in two of them. Backgrounds follow the seed modulo 1 << 31:
-# the odd 1 << 30 keeps those of pre-training apart from the ones of the other splits for dataset seeds below 1024.
-SPLIT_OFFSET = {"train": 0, "held-out": 1 << 40, "pretraining": (1 << 41) + (1 << 30)}
+# the odd 1 << 30 keeps those of pre-training apart from the ones of the other splits for dataset seeds below 1024, and the odd 1 << 29
+# those of hard scenes for dataset seeds below 512.
+SPLIT_OFFSET = {"train": 0, "held-out": 1 << 40, "pretraining": (1 << 41) + (1 << 30), "hard": (1 << 42) + (1 << 29)}
 SEED_STRIDE = 1 << 20
 
 
@@ -118,11 +120,12 @@ def draw_scene(seed: int) -> tuple[np.ndarray, list[Needle], random.Random]:
     """RGB image [960, 960, 3] uint8, its objects, and the random stream to draw questions from."""
     rng = random.Random(seed)
     image = _background(np.random.RandomState(seed % (1 << 31)))
-    wanted = rng.randint(5, 10)
+    hard = seed >= SPLIT_OFFSET["hard"]
+    wanted = rng.randint(10, 14) if hard else rng.randint(5, 10)
     needles: list[Needle] = []
     for colour, shape in rng.sample([(c, s) for c in COLOURS for s in SHAPES], wanted):
         for _ in range(60):
-            r = rng.randint(26, 44)
+            r = rng.randint(18, 30) if hard else rng.randint(26, 44)
             x, y = rng.randint(r + 6, SIDE - r - 6), rng.randint(r + 6, SIDE - r - 6)
             if all(max(abs(x - o.x), abs(y - o.y)) > r + o.radius + 14 for o in needles):
                 break
