@@ -1,4 +1,4 @@
-/** Figure 8 on needle scenes: 8 steps an iteration on either side. */
+/** Figure 8 on needle scenes: 6 steps an iteration on either side. */
 import { defineStudy } from './study.ts';
 import quickstart from './tiny-quickstart.ts';
 
@@ -7,9 +7,9 @@ export default defineStudy({
   name: 'tiny-figure-8-iterations',
   title: 'Three iterations against text-only GRPO',
   iterations: 3,
-  perceiver: { ...quickstart.perceiver, total_steps: 5 },
-  reasoner: { ...quickstart.reasoner, total_steps: 3 },
-  direct: { ...quickstart.reasoner, total_steps: 8 },
+  perceiver: { ...quickstart.perceiver, total_steps: 4 },
+  reasoner: { ...quickstart.reasoner, total_steps: 2 },
+  direct: { ...quickstart.reasoner, total_steps: 6 },
   cases: {
     'pra-grpo': { 'evaluation.strategies': ['p2r'] },
     'text-only': { schedule: ['direct'], 'evaluation.strategies': ['direct'] },
