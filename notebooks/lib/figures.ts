@@ -3,7 +3,7 @@ import { wilsonInterval } from '../../method/intervals.ts';
 import type { Prediction } from '../../store/evaluations.ts';
 import type { ExperimentEvent } from '../../store/experiments.ts';
 import { COLOURS, type Figure, ROLE_COLOURS } from './figure.ts';
-import { accuracyByIteration, boxTrend, fittedLine, mean, type Run } from './runs.ts';
+import { accuracyByIteration, algorithmOf, boxTrend, fittedLine, mean, type Run, type RunEvaluation } from './runs.ts';
 
 const bandsOf = (run: Run): NonNullable<Figure['bands']> =>
   run.phases.map(({ from, to, role, iteration }) => ({
@@ -134,22 +134,43 @@ export function iterationsFigure(conditions: Condition[]): {
   };
 }
 
-/** Answers of one strategy at one checkpoint, over all runs; an evaluation that runs share counts once. */
-export function pooled(
+/** The paper's names of what has been trained, by roles in their order (Figure 5 and Table 3). */
+export const ABLATION: Record<string, string> = {
+  '': 'base',
+  perceiver: 'train P',
+  reasoner: 'train R',
+  'perceiver reasoner': 'P then R',
+  'reasoner perceiver': 'R then P',
+};
+
+/** What has been trained by the time of an evaluation in the first iteration, as a key of {@link ABLATION}; null later and between. */
+export function trainedRoles(run: Run, { after, checkpoint }: RunEvaluation): string | null {
+  if (after === null) return '';
+  const index = run.phases.findIndex(({ id }) => id === after);
+  if (run.phases[index]?.iteration !== 1 || /-step-\d+$/.test(checkpoint)) return null;
+  return run.phases
+    .slice(0, index + 1)
+    .map(({ role }) => role)
+    .join(' ');
+}
+
+/** Answers by what has been trained (Figure 5), over all runs; an evaluation that runs share counts once. */
+export function ablation(
   runs: readonly Run[],
-  checkpoint: string,
   strategy = 'p2r',
-): { correct: number; count: number } {
-  const evaluations = new Map(
-    runs.flatMap((run) =>
-      run.evaluations.filter((one) => one.checkpoint === checkpoint).map((one) => [one.key, one] as const),
-    ),
-  );
-  const scores = [...evaluations.values()].flatMap(({ strategies }) => strategies[strategy] ?? []);
-  return {
-    correct: scores.reduce((sum, score) => sum + score.correct, 0),
-    count: scores.reduce((sum, score) => sum + score.count, 0),
-  };
+): { name: string; correct: number; count: number }[] {
+  return Object.entries(ABLATION).flatMap(([roles, name]) => {
+    const evaluations = new Map(
+      runs.flatMap((run) =>
+        run.evaluations
+          .filter((one) => trainedRoles(run, one) === roles)
+          .map((one) => [one.key, one] as const),
+      ),
+    );
+    const scores = [...evaluations.values()].flatMap(({ strategies }) => strategies[strategy] ?? []);
+    const sum = (part: 'correct' | 'count') => scores.reduce((total, score) => total + score[part], 0);
+    return scores.length === 0 ? [] : [{ name, correct: sum('correct'), count: sum('count') }];
+  });
 }
 
 /** Accuracy of named columns side by side, with intervals (Figures 4, 5 and 12). */
@@ -198,6 +219,47 @@ export function boxesFigure(predictions: Prediction[]): Figure {
     ),
     x: 'predicted boxes',
   };
+}
+
+/** A metric over the steps of the first perceiver phase, one line a run, named by its algorithm (appendix E.4). */
+export function perceiverFigure(runs: readonly Run[], metric: string, title: string, unit: string): Figure {
+  return {
+    title,
+    x: 'step of the first perceiver phase',
+    y: unit,
+    series: runs.flatMap((run) => {
+      const phase = run.phases.find(({ role }) => role === 'perceiver');
+      if (phase === undefined) return [];
+      return {
+        name: `${algorithmOf(run)}, ${run.record.experiment}`,
+        x: phase.rows.map(({ step }) => step),
+        y: phase.rows.map((row) => row[metric] ?? null),
+        mode: 'lines' as const,
+      };
+    }),
+  };
+}
+
+/** Held-out accuracy by kind of question after the first perceiver phase: a kind that needs two boxes suffers first when boxes collapse. */
+export function kindsAfterPerceiver(runs: readonly Run[], strategy = 'p2r'): Record<string, string | number>[] {
+  return runs.flatMap((run) => {
+    const phase = run.phases.find(({ role }) => role === 'perceiver');
+    const score = run.evaluations.findLast(({ after }) => after === phase?.id)?.strategies[strategy];
+    if (phase === undefined || score === undefined) return [];
+    const share = (value: number | null) => (value === null ? '–' : `${(value * 100).toFixed(1)} %`);
+    return {
+      run: run.record.experiment,
+      algorithm: algorithmOf(run),
+      accuracy: share(score.accuracy),
+      'hit rate': share(score.hit_rate),
+      boxes: score.box_count === null ? '–' : score.box_count.toFixed(2),
+      ...Object.fromEntries(
+        Object.entries(score.by_kind)
+          .sort(([a], [b]) => (a < b ? -1 : 1))
+          .map(([kind, { accuracy, count }]) => [kind, `${share(accuracy)} of ${count}`]),
+      ),
+    };
+  });
 }
 
 /** Box counts and sizes at the beginning and the end of each phase: a collapse would show as boxes that grow or multiply. */

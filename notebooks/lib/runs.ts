@@ -1,5 +1,6 @@
 /** Reads runs for the notebooks: typed, from run directories only. */
 import path from 'node:path';
+import { z } from 'zod';
 import {
   evaluationFiles,
   Prediction,
@@ -18,6 +19,7 @@ import {
 import { readJsonLines } from '../../store/files.ts';
 import { openStore, type Store } from '../../store/layout.ts';
 import { type AttemptMetricRow, readPhaseMetrics } from '../../store/metrics.ts';
+import { readProgress } from '../../store/progress.ts';
 
 /** A phase with its curve; its step n is step `from + n` of the run. */
 export type RunPhase = {
@@ -32,10 +34,19 @@ export type RunPhase = {
 /** An evaluation that has ended, at step `at` of the run. */
 export type RunEvaluation = {
   key: string;
+  /** Content key of the weights. */
+  model: string;
   checkpoint: string;
   after: string | null;
   at: number;
   strategies: Record<string, StrategyScores>;
+};
+
+/** A checkpoint and what is known of it by strategy: the scores, and the key of the evaluation that holds the answers. */
+export type Checkpoint = {
+  checkpoint: string;
+  at: number;
+  strategies: Record<string, { key: string; scores: StrategyScores }>;
 };
 
 /** One experiment, read whole. `pairs` are evaluations in which two checkpoints share the roles; they are no points of a curve. */
@@ -46,10 +57,10 @@ export type Run = {
   pairs: RunEvaluation[];
 };
 
-/** There is no such experiment in the home that is looked at. */
+/** There is no such experiment, or no experiment of such a study, in the home that is looked at. */
 export class RunNotFoundError extends Error {
-  constructor(home: string, name: string, known: string[]) {
-    super(`${home} has no experiment "${name}"; it has: ${known.join(', ') || 'none'}.`);
+  constructor(home: string, name: string, known: string[], what: 'experiment' | 'study' = 'experiment') {
+    super(`${home} has no ${what} "${name}"; it has: ${known.join(', ') || 'none'}.`);
     this.name = 'RunNotFoundError';
   }
 }
@@ -81,6 +92,7 @@ export async function loadRun(store: Store, name: string): Promise<Run> {
     if (scores === null) continue;
     (pair ? pairs : evaluations).push({
       key,
+      model: scores.model_key,
       checkpoint,
       after,
       at: evaluatedStep(record, { after, checkpoint }),
@@ -95,11 +107,64 @@ export async function runNames(store: Store): Promise<string[]> {
   return (await listExperiments(store)).map(({ experiment }) => experiment);
 }
 
-/** The runs of a study's seeds, oldest first: every experiment whose name begins with the study's. */
-export async function loadRuns(store: Store, prefix: string): Promise<Run[]> {
-  const names = (await runNames(store)).filter((name) => name.startsWith(prefix)).sort();
-  if (names.length === 0) throw new RunNotFoundError(store.home, `${prefix}…`, await runNames(store));
-  return Promise.all(names.map((name) => loadRun(store, name)));
+/**
+ * The runs of the first of these studies that the home holds: all its cases and seeds, by name. Throws {@link RunNotFoundError} when it
+ * holds none of them.
+ */
+export async function loadStudy(store: Store, ...studies: string[]): Promise<Run[]> {
+  const records = await listExperiments(store);
+  for (const study of studies) {
+    const names = records.filter((record) => record.study === study).map(({ experiment }) => experiment);
+    if (names.length > 0) return Promise.all(names.sort().map((name) => loadRun(store, name)));
+  }
+  throw new RunNotFoundError(
+    store.home,
+    studies.join('" or "'),
+    [...new Set(records.map(({ study }) => study))].sort(),
+    'study',
+  );
+}
+
+/** The named experiment, or without a name the first run of the first of these studies that the home holds. Throws {@link RunNotFoundError}. */
+export async function loadShown(
+  store: Store,
+  experiment: string | undefined,
+  ...studies: string[]
+): Promise<Run> {
+  if (experiment !== undefined) return loadRun(store, experiment);
+  const [run] = await loadStudy(store, ...studies);
+  if (run === undefined) throw new RunNotFoundError(store.home, studies.join('" or "'), [], 'study');
+  return run;
+}
+
+/** Evaluations of the same weights under the same rules, from every experiment of the home: their strategies together, by strategy. */
+export async function loadStrategies(store: Store, run: Run): Promise<Checkpoint[]> {
+  const rules = (record: ExperimentRecord) => {
+    const { prompt_set, image_rules, extractor } = record.config;
+    const { strategies: _, checkpoints: __, pairs: ___, concurrency: ____, ...asked } =
+      z.record(z.string(), z.unknown()).safeParse(record.config.evaluation).data ?? {};
+    return JSON.stringify([prompt_set, image_rules, extractor, asked]);
+  };
+  const others = (await listExperiments(store)).filter((record) => rules(record) === rules(run.record));
+  const known: RunEvaluation[] = [...run.evaluations];
+  for (const record of others) known.push(...(await loadRun(store, record.experiment)).evaluations);
+  return run.evaluations.map(({ checkpoint, at, model }) => {
+    const found: Checkpoint['strategies'] = {};
+    for (const { key, strategies } of known.filter((one) => one.model === model))
+      for (const [strategy, scores] of Object.entries(strategies)) found[strategy] ??= { key, scores };
+    return { checkpoint, at, strategies: found };
+  });
+}
+
+/** The roles that a run trains in each iteration, in their order. */
+export function scheduleOf(run: Run): string[] {
+  return run.phases.filter(({ iteration }) => iteration === 1).map(({ role }) => role);
+}
+
+/** What a run's rewards become an update by: "grpo" or "dapo". */
+export function algorithmOf({ record }: Run): string {
+  const parsed = z.looseObject({ name: z.string() }).safeParse(record.config.algorithm);
+  return parsed.data?.name ?? 'grpo';
 }
 
 /** Answers of one evaluation, one by one. */
@@ -111,6 +176,22 @@ export async function loadPredictions(store: Store, key: string): Promise<Predic
 export async function diary(store: Store, run: Run): Promise<{ time: string; type: string; part: string }[]> {
   const events = await readEvents(store, run.record.experiment);
   return events.map(({ time, type, phase }) => ({ time, type, part: phase ?? '' }));
+}
+
+/** How often a run that goes on is looked at. */
+const LOOK_EVERY_MS = 3000;
+
+/** A line for every change of a run, until it has ended or waits for a decision. */
+export async function* follow(store: Store, experiment: string): AsyncGenerator<string> {
+  for (let before = ''; ; await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS))) {
+    const { record } = await loadRun(store, experiment);
+    const { state, message, steps } = await readProgress(store, record);
+    const current = steps.find((step) => step.state === 'running' || step.state === 'waiting');
+    const line = `${state}${current === undefined ? '' : `: ${current.id}, ${current.step} of ${current.total_steps}`}${message === null ? '' : `, ${message}`}`;
+    if (line !== before) yield line;
+    before = line;
+    if (state !== 'running' && state !== 'pending') return;
+  }
 }
 
 /** Least-squares line through points. Throws a RangeError below two different x. */
@@ -149,8 +230,8 @@ export function accuracyByIteration(run: Run, strategy: string): { x: number; y:
 }
 
 /**
- * Whether boxes collapsed over a phase: mean box count and size over its last fifth against its first. The appendix of the paper (E.1)
- * looks for a rise that does not end: boxes that cover ever more of the image.
+ * Whether boxes collapsed over a phase: mean box count and size over its last fifth against its first. Under DAPO the paper saw the count
+ * fall to one (appendix E.4).
  */
 export function boxTrend(phase: RunPhase): {
   count: [number | null, number | null];

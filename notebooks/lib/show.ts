@@ -16,12 +16,12 @@ export async function show(figure: Figure): Promise<void> {
   );
 }
 
-/** Shows rows as a table; the keys of the first are its columns. Cells are text, never HTML. */
+/** Shows rows as a table; its columns are the rows' keys. Cells are text, never HTML. */
 export async function table(
   caption: string,
   rows: readonly Record<string, string | number | null>[],
 ): Promise<void> {
-  const columns = Object.keys(rows[0] ?? {});
+  const columns = [...new Set(rows.flatMap(Object.keys))];
   const cell = (value: string | number | null | undefined) =>
     String(value ?? '–')
       .replaceAll('&', '&amp;')
