@@ -2,10 +2,11 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
-import { readJson } from './files.ts';
+import type { ExperimentEvent } from './experiments.ts';
+import { readJson, readJsonLines } from './files.ts';
 import type { Store } from './layout.ts';
 import { describeFiles, filesFault, ManifestFile } from './manifest.ts';
-import { PredictionRow, predictionFiles } from './predictions.ts';
+import { PredictionRow, predictionFiles, RunRow } from './predictions.ts';
 
 const Interval = z.tuple([z.number(), z.number()]);
 
@@ -48,6 +49,8 @@ const JudgedRow = z.object({
   extracted_answer: z.string().nullable(),
   correct: z.boolean(),
   metrics: z.record(z.string(), z.number().nullable()),
+  /** Time that the models spent on the answer. */
+  model_seconds: z.number().nonnegative().optional(),
 });
 
 /** A line of predictions.jsonl with its verdict: what was asked, what came back, how it was judged. */
@@ -65,6 +68,7 @@ export const Prediction = z.union([
       extracted_answer: verdict.answer,
       correct: verdict.correct,
       metrics: verdict.metrics,
+      model_seconds: row.cost.model_seconds,
     }),
   ),
 ]);
@@ -93,4 +97,38 @@ export async function scoredFiles(store: Store, key: string): Promise<ManifestFi
 /** Why finished scores may not be used; null when they may. Both files are logs: lines that came later do no harm. */
 export async function scoresFault(store: Store, { key, files }: Scores): Promise<string | null> {
   return filesFault(store.evaluation(key), files ?? [], { growing: true });
+}
+
+/**
+ * Seconds that an evaluation took: what its runs say, else the time between its last start and end in an experiment's events; null where
+ * neither is known.
+ */
+export async function evaluationSeconds(
+  store: Store,
+  key: string,
+  events: readonly ExperimentEvent[],
+): Promise<number | null> {
+  const runs = await readJsonLines(predictionFiles(store, key).runs, RunRow);
+  const own = runs.reduce((sum, { seconds }) => sum + seconds, 0);
+  if (own > 0) return own;
+  const at = (type: string) =>
+    Date.parse(events.findLast((event) => event.key === key && event.type === type)?.time ?? '');
+  const seconds = (at('evaluation-completed') - at('evaluation-started')) / 1000;
+  return seconds > 0 ? seconds : null;
+}
+
+/**
+ * Answers a second by strategy. The strategies of an evaluation are asked side by side, so its time is shared out by what the models spent
+ * on each; evenly by answers where that was not recorded.
+ */
+export function answersPerSecond(seconds: number, predictions: readonly Prediction[]): Map<string, number> {
+  const timed = predictions.every(({ model_seconds = 0 }) => model_seconds > 0);
+  const weight = ({ model_seconds = 1 }: Prediction) => (timed ? model_seconds : 1);
+  const total = predictions.reduce((sum, row) => sum + weight(row), 0);
+  return new Map(
+    [...Map.groupBy(predictions, ({ strategy }) => strategy)].map(([strategy, rows]) => [
+      strategy,
+      rows.length / ((seconds * rows.reduce((sum, row) => sum + weight(row), 0)) / total),
+    ]),
+  );
 }

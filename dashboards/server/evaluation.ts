@@ -3,8 +3,7 @@ import { z } from 'zod';
 import { clusterBootstrap } from '../../benchmarks/statistics/bootstrap.ts';
 import { agreement, mcnemarExact } from '../../benchmarks/statistics/paired.ts';
 import { wilsonInterval } from '../../method/intervals.ts';
-import { evaluationFiles, Prediction } from '../../store/evaluations.ts';
-import type { ExperimentEvent } from '../../store/experiments.ts';
+import { answersPerSecond, evaluationFiles, evaluationSeconds, Prediction } from '../../store/evaluations.ts';
 import type { Store } from '../../store/layout.ts';
 import type {
   Attribution,
@@ -57,8 +56,8 @@ export function openPredictions(store: Store, samples: Samples) {
       const rows: EvaluationRow[] = [];
       for (const evaluation of detail.evaluations) {
         const found = await predictions(evaluation.key);
-        const answered = evaluation.strategies.reduce((sum, { count }) => sum + count, 0);
-        const seconds = secondsOf(reading.events, evaluation.id);
+        const seconds = await evaluationSeconds(store, evaluation.key, reading.events);
+        const rates = seconds === null ? null : answersPerSecond(seconds, found);
         for (const score of evaluation.strategies) {
           const byKind = reading.scores.get(evaluation.key)?.strategies[score.strategy]?.by_kind ?? {};
           rows.push({
@@ -73,7 +72,7 @@ export function openPredictions(store: Store, samples: Samples) {
               ]),
             ),
             attribution: attribution(found.filter(({ strategy }) => strategy === score.strategy)),
-            samples_per_second: seconds === null ? null : answered / seconds,
+            samples_per_second: rates?.get(score.strategy) ?? null,
           });
         }
       }
@@ -155,13 +154,4 @@ export function paired(
       .filter((pair) => pair.a !== pair.b)
       .map(({ id, kind, a: left }) => ({ sample_id: id, kind, better: left ? 'a' : 'b' })),
   };
-}
-
-/** Seconds between an evaluation's last start and its end, null where it was not computed or has not ended. */
-function secondsOf(events: ExperimentEvent[], id: string): number | null {
-  const end = events.findLast((event) => event.phase === id && event.type === 'evaluation-completed');
-  const start = events.findLast((event) => event.phase === id && event.type === 'evaluation-started');
-  if (end === undefined || start === undefined) return null;
-  const seconds = (Date.parse(end.time) - Date.parse(start.time)) / 1000;
-  return seconds > 0 ? seconds : null;
 }

@@ -147,21 +147,32 @@ export function svgOf(figure: Figure): string {
     );
   }
   const ticks = figure.ticks ?? roundTicks(xLow, xHigh, 8).map((at) => ({ at, text: String(at) }));
+  // Names that would touch each other are written aslant.
+  const room = (WIDTH - FRAME.left - FRAME.right) / ticks.length;
+  const aslant = ticks.some(({ text }) => text.length * 6.2 > room);
   for (const { at, text } of ticks)
     parts.push(
-      `<text x="${px(at)}" y="${floor + 16}" text-anchor="middle" font-size="11">${escaped(text)}</text>`,
+      aslant
+        ? `<text transform="translate(${px(at) + 4} ${floor + 14}) rotate(-28)" text-anchor="end" font-size="11">${escaped(text)}</text>`
+        : `<text x="${px(at)}" y="${floor + 16}" text-anchor="middle" font-size="11">${escaped(text)}</text>`,
     );
   const series = drawnSeries(figure);
   for (const one of series) parts.push(...seriesParts(one, px, py));
-  for (const [index, { name, colour, dash }] of series.filter(({ isNamed }) => isNamed).entries()) {
-    const x = FRAME.left + (index % 3) * 200;
-    const y = HEIGHT - 30 + Math.floor(index / 3) * 16;
+  const named = series.filter(({ isNamed }) => isNamed);
+  const across = named.some(({ name }) => name.length > 30) ? 2 : 3;
+  const legend = HEIGHT - (aslant ? 8 : 30);
+  for (const [index, { name, colour, dash }] of named.entries()) {
+    const x = FRAME.left + (index % across) * (600 / across);
+    const y = legend + Math.floor(index / across) * 16;
     parts.push(
       `<line x1="${x}" x2="${x + 18}" y1="${y - 4}" y2="${y - 4}" stroke="${colour}" stroke-width="3"${dashes(dash)}/>`,
       `<text x="${x + 24}" y="${y}" font-size="11">${escaped(name)}</text>`,
     );
   }
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" font-family="sans-serif" fill="#1b1f24" role="img" aria-label="${escaped(figure.title)}"><rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/><text x="${FRAME.left}" y="18" font-size="14" font-weight="bold">${escaped(figure.title)}</text>${parts.join('')}<text x="${(FRAME.left + WIDTH) / 2}" y="${floor + 36}" text-anchor="middle" font-size="12">${escaped(figure.x)}</text><text transform="translate(14 ${(FRAME.top + floor) / 2}) rotate(-90)" text-anchor="middle" font-size="12">${escaped(figure.y)}</text></svg>`;
+  const height = Math.max(HEIGHT, legend + Math.ceil(named.length / across) * 16);
+  const title = `<text x="${FRAME.left}" y="18" font-size="14" font-weight="bold">${escaped(figure.title)}</text>`;
+  const axes = `<text x="${(FRAME.left + WIDTH) / 2}" y="${floor + (aslant ? 52 : 36)}" text-anchor="middle" font-size="12">${escaped(figure.x)}</text><text transform="translate(14 ${(FRAME.top + floor) / 2}) rotate(-90)" text-anchor="middle" font-size="12">${escaped(figure.y)}</text>`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" font-family="sans-serif" fill="#1b1f24" role="img" aria-label="${escaped(figure.title)}"><rect width="${WIDTH}" height="${height}" fill="#ffffff"/>${title}${parts.join('')}${axes}</svg>`;
 }
 
 function padded(low: number, high: number, share: number): [number, number] {

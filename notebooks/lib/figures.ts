@@ -1,9 +1,18 @@
 /** The paper's figures from runs: what each shows, as numbers, without a DOM. */
 import { wilsonInterval } from '../../method/intervals.ts';
 import type { Prediction } from '../../store/evaluations.ts';
-import type { ExperimentEvent } from '../../store/experiments.ts';
 import { COLOURS, type Figure, ROLE_COLOURS } from './figure.ts';
-import { accuracyByIteration, algorithmOf, boxTrend, fittedLine, mean, type Run, type RunEvaluation } from './runs.ts';
+import {
+  accuracyByIteration,
+  algorithmOf,
+  boxTrend,
+  fittedLine,
+  mean,
+  type Run,
+  type RunEvaluation,
+  scheduleOf,
+  type Throughput,
+} from './runs.ts';
 
 const bandsOf = (run: Run): NonNullable<Figure['bands']> =>
   run.phases.map(({ from, to, role, iteration }) => ({
@@ -173,6 +182,53 @@ export function ablation(
   });
 }
 
+/** One cell of Table 3: P2R with the roles played by these checkpoints. */
+export type CrossCell = { perceiver: string; reasoner: string; correct: number; count: number };
+
+/** The paper's names of the checkpoints in Table 3, by what has been trained. */
+const CROSS_NAMES: Record<string, string> = {
+  '': 'Base',
+  perceiver: 'P-Only',
+  reasoner: 'R-Only',
+  'perceiver reasoner': 'P2R-Full',
+};
+
+/**
+ * P2R with the roles played by one checkpoint or by two (Table 3): a checkpoint with itself from its own evaluation, pairs from theirs.
+ * Checkpoints that the table has no name for are left out; answers of several seeds are pooled, a shared evaluation counts once.
+ */
+export function crossCheckpoints(runs: readonly Run[]): CrossCell[] {
+  const cells = new Map<string, CrossCell & { keys: Set<string> }>();
+  for (const run of runs)
+    for (const { key, checkpoint, strategies } of [...run.evaluations, ...run.pairs]) {
+      const [perceiver, reasoner = perceiver] = checkpoint.split(' for ').map((name) => crossName(run, name));
+      if (perceiver == null || reasoner == null || strategies.p2r === undefined) continue;
+      const name = `${perceiver} ${reasoner}`;
+      const cell = cells.get(name) ?? { perceiver, reasoner, correct: 0, count: 0, keys: new Set() };
+      cells.set(name, cell);
+      if (cell.keys.has(key)) continue;
+      cell.keys.add(key);
+      cell.correct += strategies.p2r.correct;
+      cell.count += strategies.p2r.count;
+    }
+  const order = Object.values(CROSS_NAMES);
+  return order.flatMap((perceiver) =>
+    order.flatMap((reasoner) => {
+      const { keys: _, ...cell } = cells.get(`${perceiver} ${reasoner}`) ?? { keys: null };
+      return 'count' in cell ? cell : [];
+    }),
+  );
+}
+
+/** What Table 3 calls a checkpoint of a run, null where it has no name. */
+function crossName(run: Run, checkpoint: string): string | null {
+  if (checkpoint === 'base') return 'Base';
+  const [, role, other] = /^iteration-1-([a-z]+)(?:-of-([a-z-]+))?$/.exec(checkpoint) ?? [];
+  if (role === undefined) return null;
+  const roles = other?.split('-') ?? scheduleOf(run);
+  return CROSS_NAMES[roles.slice(0, roles.indexOf(role) + 1).join(' ')] ?? null;
+}
+
 /** Accuracy of named columns side by side, with intervals (Figures 4, 5 and 12). */
 export function columnsFigure(
   title: string,
@@ -241,7 +297,10 @@ export function perceiverFigure(runs: readonly Run[], metric: string, title: str
 }
 
 /** Held-out accuracy by kind of question after the first perceiver phase: a kind that needs two boxes suffers first when boxes collapse. */
-export function kindsAfterPerceiver(runs: readonly Run[], strategy = 'p2r'): Record<string, string | number>[] {
+export function kindsAfterPerceiver(
+  runs: readonly Run[],
+  strategy = 'p2r',
+): Record<string, string | number>[] {
   return runs.flatMap((run) => {
     const phase = run.phases.find(({ role }) => role === 'perceiver');
     const score = run.evaluations.findLast(({ after }) => after === phase?.id)?.strategies[strategy];
@@ -278,37 +337,17 @@ export function boxTrends(run: Run): Record<string, string | number | null>[] {
   });
 }
 
-/** Answers a second of each evaluation, all its strategies together, from the times of its events (Figure 11's x axis). */
-export function throughput(
-  run: Run,
-  events: readonly ExperimentEvent[],
-): { checkpoint: string; strategy: string; accuracy: number; 'answers a second': number }[] {
-  return run.evaluations.flatMap(({ key, checkpoint, strategies }) => {
-    const end = events.findLast((event) => event.key === key && event.type === 'evaluation-completed');
-    const start = events.findLast((event) => event.key === key && event.type === 'evaluation-started');
-    if (start === undefined || end === undefined) return [];
-    const seconds = (Date.parse(end.time) - Date.parse(start.time)) / 1000;
-    const answers = Object.values(strategies).reduce((sum, { count }) => sum + count, 0);
-    return Object.entries(strategies).map(([strategy, { accuracy }]) => ({
-      checkpoint,
-      strategy,
-      accuracy,
-      'answers a second': answers / seconds,
-    }));
-  });
-}
-
 /** Accuracy against answers a second, one point a checkpoint and strategy (Figure 11). */
-export function throughputFigure(rows: ReturnType<typeof throughput>): Figure {
+export function throughputFigure(rows: readonly Throughput[]): Figure {
   return {
     title: 'Accuracy against throughput',
     x: 'answers a second',
     y: 'accuracy',
     percent: true,
-    series: rows.map((row) => ({
-      name: `${row.checkpoint} ${row.strategy}`,
-      x: [row['answers a second']],
-      y: [row.accuracy],
+    series: [...Map.groupBy(rows, ({ strategy }) => strategy)].map(([strategy, points]) => ({
+      name: strategy,
+      x: points.map(({ rate }) => rate),
+      y: points.map(({ accuracy }) => accuracy),
       mode: 'markers',
     })),
   };

@@ -2,7 +2,9 @@
 import path from 'node:path';
 import { z } from 'zod';
 import {
+  answersPerSecond,
   evaluationFiles,
+  evaluationSeconds,
   Prediction,
   type Prediction as PredictionRow,
   readScores,
@@ -141,8 +143,13 @@ export async function loadShown(
 export async function loadStrategies(store: Store, run: Run): Promise<Checkpoint[]> {
   const rules = (record: ExperimentRecord) => {
     const { prompt_set, image_rules, extractor } = record.config;
-    const { strategies: _, checkpoints: __, pairs: ___, concurrency: ____, ...asked } =
-      z.record(z.string(), z.unknown()).safeParse(record.config.evaluation).data ?? {};
+    const {
+      strategies: _,
+      checkpoints: __,
+      pairs: ___,
+      concurrency: ____,
+      ...asked
+    } = z.record(z.string(), z.unknown()).safeParse(record.config.evaluation).data ?? {};
     return JSON.stringify([prompt_set, image_rules, extractor, asked]);
   };
   const others = (await listExperiments(store)).filter((record) => rules(record) === rules(run.record));
@@ -170,6 +177,22 @@ export function algorithmOf({ record }: Run): string {
 /** Answers of one evaluation, one by one. */
 export async function loadPredictions(store: Store, key: string): Promise<PredictionRow[]> {
   return readJsonLines(evaluationFiles(store, key).predictions, Prediction);
+}
+
+/** Accuracy of a strategy on a checkpoint, and answers a second. */
+export type Throughput = { checkpoint: string; strategy: string; accuracy: number; rate: number };
+
+/** Throughput of every evaluation whose time is known (Figure 11's x axis), on the machine that ran it. */
+export async function loadThroughput(store: Store, run: Run): Promise<Throughput[]> {
+  const events = await readEvents(store, run.record.experiment);
+  const rows: Throughput[] = [];
+  for (const { key, checkpoint, strategies } of run.evaluations) {
+    const seconds = await evaluationSeconds(store, key, events);
+    if (seconds === null) continue;
+    for (const [strategy, rate] of answersPerSecond(seconds, await loadPredictions(store, key)))
+      rows.push({ checkpoint, strategy, accuracy: strategies[strategy]?.accuracy ?? Number.NaN, rate });
+  }
+  return rows;
 }
 
 /** What happened, as lines: time, what, which part. */
