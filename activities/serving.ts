@@ -6,6 +6,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import OpenAI from 'openai';
+import { z } from 'zod';
 import type { ServingLimits } from '../method/serving-limits.ts';
 import { JsonLinesWriter, readJson, writeJson } from '../store/files.ts';
 import type { Store } from '../store/layout.ts';
@@ -223,6 +224,22 @@ class PublishedServers {
   }
 }
 
+/** How a server's load is read, by kind; null where it does not answer. */
+const LOADS: Partial<Record<Serving['kind'], (endpoint: Endpoint) => Promise<object | null>>> = {
+  vllm: (endpoint) => scrapeVllm(endpoint),
+  embedded: readEmbeddedLoad,
+};
+
+const EmbeddedLoad = z.object({ running: z.int().nonnegative(), waiting: z.int().nonnegative() });
+
+async function readEmbeddedLoad(endpoint: Endpoint): Promise<z.infer<typeof EmbeddedLoad> | null> {
+  const response = await fetch(new URL('/load', endpoint.url), {
+    headers: { authorization: `Bearer ${endpoint.token}` },
+    signal: AbortSignal.timeout(5000),
+  }).catch(() => null);
+  return EmbeddedLoad.safeParse(await response?.json().catch(() => null)).data ?? null;
+}
+
 /** Keeps one server up until the signal. Throws ServerUnstartable when it does not start again and again. */
 async function keepUp(replica: Replica, signal: AbortSignal): Promise<void> {
   const { input, files, server, published } = replica;
@@ -257,9 +274,10 @@ async function keepUp(replica: Replica, signal: AbortSignal): Promise<void> {
         await stop(files.record, 2000);
         break;
       }
-      if (input.serving.kind !== 'vllm' || Date.now() - looked < LOAD_INTERVAL_MS) continue;
+      const readLoad = LOADS[input.serving.kind];
+      if (readLoad === undefined || Date.now() - looked < LOAD_INTERVAL_MS) continue;
       looked = Date.now();
-      const load = await scrapeVllm(up.endpoint);
+      const load = await readLoad(up.endpoint);
       if (load !== null) await loads.append({ time: looked / 1000, ...load });
     }
     if (signal.aborted) return;

@@ -29,7 +29,7 @@ export type ExperimentSummary = {
   total_steps: number;
   /** Newest reward mean, in [0, 1] for the paper's reward. */
   reward_mean: number | null;
-  /** Highest held-out accuracy of the P2R strategy so far, and of the base model answering directly. */
+  /** Highest held-out accuracy so far by perceive-to-reason (by direct answers in a text-only run), and of the base model answering directly. */
   best_accuracy: number | null;
   base_accuracy: number | null;
   /** Newest sign of life: an event or a training step. ISO 8601. */
@@ -100,10 +100,44 @@ export type EvaluationView = {
   strategies: ScoreView[];
 };
 
+/** A time in which a part ran or waited for a decision; `to` and `end` are null while it does. Times are ISO 8601. */
+export type SpanView = {
+  from: string;
+  to: string | null;
+  state: 'running' | 'waiting';
+  end: 'completed' | 'failed' | 'interrupted' | null;
+};
+
+/** Something that happened at one moment. A `restart` is a trainer that went on from a checkpoint. */
+export type MarkView = {
+  time: string;
+  kind:
+    | 'failed'
+    | 'waiting'
+    | 'retried'
+    | 'restart'
+    | 'reused'
+    | 'skipped'
+    | 'host lost'
+    | 'checkpoint damaged'
+    | 'cancelled'
+    | 'paused'
+    | 'resumed'
+    | 'stopped early';
+  message: string | null;
+};
+
+/** An experiment over time, by part in the order of the plan; `marks` are about the whole of it. */
+export type TimelineView = {
+  parts: { id: string; spans: SpanView[]; marks: MarkView[] }[];
+  marks: MarkView[];
+};
+
 /** GET /api/experiments/:id */
 export type ExperimentDetail = ExperimentSummary & {
   phases: PhaseView[];
   evaluations: EvaluationView[];
+  timeline: TimelineView;
   /** Seconds of training that remain at the present pace, null while there is none. Evaluations are not in it. */
   seconds_left: number | null;
   /** What could not be read, one sentence each. */
@@ -224,6 +258,29 @@ export type EvaluationRow = ScoreView & {
 
 /** GET /api/experiments/:id/evaluation */
 export type EvaluationPage = { rows: EvaluationRow[]; problems: string[] };
+
+/**
+ * GET /api/experiments/:id/answers?evaluation=: the strategies of one evaluation sample by sample, on the samples that all of them
+ * answered.
+ */
+export type StrategyAnswers = {
+  evaluation: string;
+  strategies: string[];
+  samples: number;
+  /** `confusion[a][b]`: samples that strategy a answered right and b wrong; on the diagonal, all that a answered right. */
+  confusion: number[][];
+  /** Which strategies were right, in their order, and the samples for which it was so; most frequent first. */
+  patterns: { right: boolean[]; samples: { sample_id: string; kind: string }[] }[];
+  /** Where errors come from, with true boxes as the witness; null where nobody asked with them. */
+  attribution: {
+    robust: number;
+    perception_limited: number;
+    reasoning_limited: number;
+    oracle_harmed: number;
+    /** Null where nobody asked without boxes. */
+    hint_harmed: number | null;
+  } | null;
+};
 
 /** GET /api/experiments/:id/pairs?a=&b=: two columns of answers to the same samples. */
 export type PairedView = {

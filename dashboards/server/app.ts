@@ -99,6 +99,7 @@ const Column = z
     const [evaluation = '', strategy = ''] = text.split(':');
     return { evaluation, strategy };
   });
+const AnswersParameters = z.object({ evaluation: Text });
 const PairParameters = z.object({ a: Column, b: Column });
 
 /** Builds the app; `close` ends its streams and its watching. */
@@ -186,8 +187,16 @@ export function createDashboard(options: DashboardOptions): { app: Hono; close: 
   app.get('/api/experiments/:id/pairs', async (context) => {
     const { a, b } = parse(PairParameters, context.req.query());
     const pair = await predictions.pair(await readingOf(context), a, b);
-    if (pair === null) throw new NotFoundError('These two have no answers to the same samples.');
+    if (pair === null)
+      throw new NotFoundError('This home holds no answers of these two to the same samples.');
     return context.json(pair);
+  });
+
+  app.get('/api/experiments/:id/answers', async (context) => {
+    const { evaluation } = parse(AnswersParameters, context.req.query());
+    const answers = await predictions.answers(await readingOf(context), evaluation);
+    if (answers === null) throw new NotFoundError('The answers of this evaluation are not in this home.');
+    return context.json(answers);
   });
 
   app.get('/api/experiments/:id/predictions', async (context) => {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { MetricRow, mergeAttempts } from '../../store/metrics.ts';
-import { isRow, lastRow, MetricColumns, mergeColumns, restartSteps, smoothed } from './columns.ts';
+import { isRow, lastRow, MetricColumns, mergeColumns, restartRows, smoothed } from './columns.ts';
 
 let folder = '';
 let file = '';
@@ -129,7 +129,7 @@ test('a restart is where a later attempt takes over', () => {
     names: [],
     values: () => Float64Array.of(),
   };
-  expect(restartSteps(curve)).toEqual([3]);
+  expect(restartRows(curve)).toEqual([2]);
 });
 
 test('smoothing leaves a constant as it is from its first value on, and gaps as gaps', () => {

@@ -239,11 +239,11 @@ function isAscending(values: Float64Array): boolean {
   return true;
 }
 
-/** Steps whose row is the first that a later attempt contributed to the merged curve. */
-export function restartSteps(curve: PhaseCurve): number[] {
+/** Rows of the merged curve that are the first that a later attempt contributed. */
+export function restartRows(curve: PhaseCurve): number[] {
   const found: number[] = [];
   for (let index = 1; index < curve.steps.length; index++)
-    if (curve.attempts[index] !== curve.attempts[index - 1]) found.push(curve.steps[index] ?? 0);
+    if (curve.attempts[index] !== curve.attempts[index - 1]) found.push(index);
   return found;
 }
 

@@ -1,5 +1,6 @@
 /** The evaluation page: every strategy of every checkpoint, two of them side by side, one sample over all of them. */
 import { z } from 'zod';
+import { attributionCounts } from '../../benchmarks/statistics/attribution.ts';
 import { clusterBootstrap } from '../../benchmarks/statistics/bootstrap.ts';
 import { agreement, mcnemarExact } from '../../benchmarks/statistics/paired.ts';
 import { wilsonInterval } from '../../method/intervals.ts';
@@ -12,6 +13,7 @@ import type {
   EvaluationRow,
   PairedView,
   SampleHistory,
+  StrategyAnswers,
 } from './api.ts';
 import { cropRegions } from './rollouts.ts';
 import type { Samples } from './samples.ts';
@@ -79,6 +81,12 @@ export function openPredictions(store: Store, samples: Samples) {
       return { rows, problems: reading.problems };
     },
 
+    /** The strategies of an evaluation sample by sample; null when there is no such evaluation or it holds no answers. */
+    async answers(reading: ExperimentReading, id: string): Promise<StrategyAnswers | null> {
+      const evaluation = reading.record.evaluations.find((one) => one.id === id);
+      return evaluation === undefined ? null : strategyAnswers(id, await predictions(evaluation.key));
+    },
+
     /** Two columns on the samples that both answered; null when a column does not exist or they share no sample. */
     async pair(reading: ExperimentReading, a: AnswerColumn, b: AnswerColumn): Promise<PairedView | null> {
       const [left, right] = [await column(reading, a), await column(reading, b)];
@@ -126,6 +134,47 @@ export function attribution(predictions: Prediction[]): Attribution | null {
     counts[`${rate >= 1 ? 'hit' : 'miss'}_${correct ? 'right' : 'wrong'}`]++;
   }
   return Object.values(counts).some((count) => count > 0) ? counts : null;
+}
+
+/** The strategies of an evaluation against each other, on the samples that all of them answered; null when there is no answer. */
+export function strategyAnswers(evaluation: string, predictions: Prediction[]): StrategyAnswers | null {
+  const byStrategy = Map.groupBy(predictions, ({ strategy }) => strategy);
+  const strategies = [...byStrategy.keys()];
+  const columns = [...byStrategy.values()].map((rows) => new Map(rows.map((row) => [row.sample_id, row])));
+  const samples = [...(columns[0]?.values() ?? [])]
+    .filter(({ sample_id }) => columns.every((column) => column.has(sample_id)))
+    .map(({ sample_id, kind }) => ({
+      sample_id,
+      kind,
+      right: columns.map((column) => column.get(sample_id)?.correct === true),
+    }));
+  if (samples.length === 0) return null;
+  const place = (strategy: string) => strategies.indexOf(strategy);
+  const [p2r, oracle, none] = [place('p2r'), place('oracle'), place('none')];
+  return {
+    evaluation,
+    strategies,
+    samples: samples.length,
+    confusion: strategies.map((_, a) =>
+      strategies.map((_, b) => samples.filter(({ right }) => right[a] && (a === b || !right[b])).length),
+    ),
+    patterns: [...Map.groupBy(samples, ({ right }) => right.join()).values()]
+      .map((same) => ({
+        right: same[0]?.right ?? [],
+        samples: same.map(({ sample_id, kind }) => ({ sample_id, kind })),
+      }))
+      .sort((a, b) => b.samples.length - a.samples.length),
+    attribution:
+      p2r < 0 || oracle < 0
+        ? null
+        : attributionCounts(
+            samples.map(({ right }) => ({
+              predicted: right[p2r] === true,
+              oracle: right[oracle] === true,
+              without: none < 0 ? null : right[none] === true,
+            })),
+          ),
+  };
 }
 
 /** Compares two columns of answers on the samples that both have, taken as independent; null when there is none. */

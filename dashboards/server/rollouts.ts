@@ -24,6 +24,7 @@ export const ROLLOUT_ORDERS = [
   'box_count',
   'box_size',
   'disagreement',
+  'kind',
 ] as const;
 
 /** Which rollouts, in which order. Every part that is left out allows everything. */

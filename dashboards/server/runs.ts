@@ -11,8 +11,9 @@ import {
 import { InvalidIdError, type Store } from '../../store/layout.ts';
 import { listAttempts } from '../../store/metrics.ts';
 import type { Curves, ExperimentList } from './api.ts';
-import { lastRow, MetricColumns, mergeColumns, type PhaseCurve, restartSteps, smoothed } from './columns.ts';
+import { lastRow, MetricColumns, mergeColumns, type PhaseCurve, restartRows, smoothed } from './columns.ts';
 import { downsample, windowOf } from './downsample.ts';
+import { isLoadMetric, type LoadMetric, onSteps, openLoads } from './load.ts';
 import { fileSignature, JsonLinesTail } from './tail.ts';
 import {
   type ExperimentReading,
@@ -48,6 +49,7 @@ export function openRuns(store: Store) {
   const events = new Map<string, JsonLinesTail<ExperimentEvent>>();
   const phases = new Map<string, PhaseCache>();
   const scores = new Map<string, { signature: string; scores: Scores | null }>();
+  const loads = openLoads();
   const newest = new Map<string, { signature: string; row: Record<string, number | null> | null }>();
 
   async function phaseCurve(key: string, problems: string[]): Promise<PhaseCache> {
@@ -110,11 +112,22 @@ export function openRuns(store: Store) {
         first_step: columns.values('step')[0] ?? null,
         last_step: columns.values('step').at(-1) ?? null,
       })),
-      restarts: restartSteps(curve),
+      restarts: restarts(curve),
       stepSeconds:
         seconds.length === 0 ? null : seconds.reduce((sum, value) => sum + value, 0) / seconds.length,
-      metrics: curve.names,
+      metrics: [...curve.names, ...(await loads.names(store.phase(key)))],
     };
+  }
+
+  /** A metric's points on the phase's own step axis: logged by the trainer, or a queue length recorded by time. */
+  async function points(
+    key: string,
+    curve: PhaseCurve,
+    metric: string,
+  ): Promise<{ x: Float64Array; y: Float64Array }> {
+    if (!isLoadMetric(metric)) return { x: curve.steps, y: curve.values(metric) };
+    const { times, values } = await loads.curve(store.phase(key), metric);
+    return { x: onSteps(times, curve.steps, curve.values('time')), y: values };
   }
 
   /** What the list needs of a phase: its newest row, found without reading the rest. */
@@ -182,6 +195,22 @@ export function openRuns(store: Store) {
     return reading;
   }
 
+  async function* loadCsv(record: ExperimentRecord, metric: LoadMetric): AsyncGenerator<string> {
+    yield `${['global_step', 'phase', 'step', 'time', metric].join(',')}\n`;
+    let offset = 0;
+    for (const phase of record.phases) {
+      const { curve } = await phaseCurve(phase.key, []);
+      const { times, values } = await loads.curve(store.phase(phase.key), metric);
+      const steps = onSteps(times, curve.steps, curve.values('time'));
+      let piece = '';
+      steps.forEach((step, index) => {
+        piece += `${[round(step + offset), phase.id, round(step), times[index], values[index]].join(',')}\n`;
+      });
+      yield piece;
+      offset += phase.total_steps;
+    }
+  }
+
   return {
     /** The plan of an experiment, or null when there is none of that name. */
     record,
@@ -228,17 +257,17 @@ export function openRuns(store: Store) {
       for (const [index, phase] of record.phases.entries()) {
         const offset = offsets[index]?.from ?? 0;
         const { curve } = await phaseCurve(phase.key, []);
-        const [begin, end] = windowOf(curve.steps, from - offset, to - offset);
-        const steps = curve.steps.subarray(begin, end);
         const span = Math.min(to - from, phase.total_steps);
         for (const metric of query.metrics) {
-          const all = curve.values(metric);
-          const values = all.subarray(begin, end);
+          const { x, y } = await points(phase.key, curve, metric);
+          const [begin, end] = windowOf(x, from - offset, to - offset);
+          const steps = x.subarray(begin, end);
+          const values = y.subarray(begin, end);
           const kept = downsample(steps, values, query.points, span);
-          const smooth = query.smooth > 0 ? smoothed(all, query.smooth).subarray(begin, end) : null;
+          const smooth = query.smooth > 0 ? smoothed(y, query.smooth).subarray(begin, end) : null;
           curves.metrics[metric]?.push({
             phase: phase.id,
-            x: kept.map((point) => (steps[point] ?? 0) + offset),
+            x: kept.map((point) => round((steps[point] ?? 0) + offset)),
             y: column(values, kept),
             smooth: smooth === null ? null : column(smooth, kept),
             total: steps.length,
@@ -248,8 +277,13 @@ export function openRuns(store: Store) {
       return curves;
     },
 
-    /** Every step of the asked-for metrics (all when empty) as CSV, a piece at a time. */
+    /** Every step of the asked-for metrics (all that were logged when empty) as CSV, a piece at a time; a queue length by its moments. */
     async *csv(record: ExperimentRecord, metrics: string[]): AsyncGenerator<string> {
+      const [only = ''] = metrics;
+      if (isLoadMetric(only)) {
+        yield* loadCsv(record, only);
+        return;
+      }
       const read = [];
       for (const phase of record.phases) read.push({ phase, curve: (await phaseCurve(phase.key, [])).curve });
       const names = metrics.length > 0 ? metrics : [...new Set(read.flatMap(({ curve }) => curve.names))];
@@ -276,6 +310,18 @@ export function openRuns(store: Store) {
       return runState(await readEvents(experiment, [])).state === 'running';
     },
   };
+}
+
+/** Moments between steps are sent to a thousandth of a step. */
+const round = (step: number) => Math.round(step * 1000) / 1000;
+
+/** Steps and times at which a later attempt took over. */
+function restarts(curve: PhaseCurve): { step: number; time: number | null }[] {
+  const times = curve.values('time');
+  return restartRows(curve).map((row) => {
+    const time = times[row];
+    return { step: curve.steps[row] ?? 0, time: time === undefined || Number.isNaN(time) ? null : time };
+  });
 }
 
 function column(values: Float64Array, kept: number[]): (number | null)[] {

@@ -17,13 +17,14 @@ import type {
   RunState,
   ScoreView,
 } from './api.ts';
+import { timeline } from './timeline.ts';
 
 /** What is known of one phase on disk. */
 export type PhaseReading = {
   latest: Record<string, number | null> | null;
   attempts: AttemptView[];
-  /** Steps at which a later attempt took over. */
-  restarts: number[];
+  /** Where a later attempt took over: its first step, and the second (since 1970) at which that step ended. */
+  restarts: { step: number; time: number | null }[];
   stepSeconds: number | null;
   metrics: string[];
 };
@@ -79,7 +80,7 @@ function phaseViews(reading: ExperimentReading, run: RunState): PhaseView[] {
       step: found?.latest?.step ?? 0,
       total_steps: phase.total_steps,
       attempts: found?.attempts ?? [],
-      restarts: (found?.restarts ?? []).map((step) => from + step),
+      restarts: (found?.restarts ?? []).map(({ step }) => from + step),
       step_seconds: found?.stepSeconds ?? null,
       latest: found?.latest ?? null,
       metrics: found?.metrics ?? [],
@@ -158,7 +159,10 @@ export function experimentDetail(reading: ExperimentReading): ExperimentDetail {
   ].filter(Number.isFinite);
   const current = [...phases, ...evaluations].find((part) => part.state === 'running')?.id ?? null;
   const stopped = phases.find((phase) => phase.state === 'waiting');
-  const p2r = scores.filter((score) => score.strategy === 'p2r').map((score) => score.accuracy);
+  const textOnly = phases.length > 0 && phases.every(({ name }) => name === 'direct');
+  const best = scores
+    .filter(({ strategy }) => strategy === (textOnly ? 'direct' : 'p2r'))
+    .map(({ accuracy }) => accuracy);
   return {
     experiment: record.experiment,
     study: record.study,
@@ -176,12 +180,22 @@ export function experimentDetail(reading: ExperimentReading): ExperimentDetail {
     step: phases.reduce((sum, phase) => sum + Math.min(phase.step, phase.total_steps), 0),
     total_steps: phases.reduce((sum, phase) => sum + phase.total_steps, 0),
     reward_mean: trained.at(-1)?.reward_mean ?? null,
-    best_accuracy: p2r.length === 0 ? null : Math.max(...p2r),
+    best_accuracy: best.length === 0 ? null : Math.max(...best),
     base_accuracy:
       scores.find((score) => score.after === null && score.strategy === 'direct')?.accuracy ?? null,
     updated_at: times.length === 0 ? null : new Date(Math.max(...times)).toISOString(),
     phases,
     evaluations,
+    timeline: timeline(
+      record,
+      events,
+      new Map(
+        record.phases.map(({ id, key }) => [
+          id,
+          (reading.phases.get(key)?.restarts ?? []).map(({ time }) => time),
+        ]),
+      ),
+    ),
     seconds_left: secondsLeft(phases, state),
     problems,
   };
@@ -192,6 +206,7 @@ export function experimentSummary(reading: ExperimentReading): ExperimentSummary
   const {
     phases: _p,
     evaluations: _e,
+    timeline: _t,
     seconds_left: _s,
     problems: _r,
     ...summary

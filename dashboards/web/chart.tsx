@@ -5,6 +5,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Palette, palette } from './palette.ts';
 import { loadPlotly, type Plotly } from './plotting.ts';
+import { useParameters } from './router.tsx';
 
 const CONFIG: Partial<Config> = { displayModeBar: false, responsive: false, doubleClick: false };
 
@@ -84,7 +85,13 @@ export type FigureProps = {
 export function Figure(props: FigureProps) {
   const place = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(0);
-  const [log, setLog] = useState(false);
+  const [parameters, change] = useParameters();
+  const logs = (parameters.get('log') ?? '').split(',').filter(Boolean);
+  const log = props.canLog !== false && logs.includes(props.metric);
+  const setLog = (on: boolean) =>
+    change({
+      log: [...logs.filter((metric) => metric !== props.metric), ...(on ? [props.metric] : [])].join(),
+    });
   const latest = useRef(props);
   latest.current = props;
 

@@ -21,6 +21,8 @@ export const CHARTS: Chart[] = [
   { metric: 'clip_fraction', title: 'Clip fraction', hint: 'share of tokens' },
   { metric: 'grad_norm', title: 'Gradient norm', hint: 'before clipping' },
   { metric: 'step_seconds', title: 'Step time', hint: 'seconds' },
+  { metric: 'model_running', title: 'Served model', hint: 'requests that run, all servers' },
+  { metric: 'model_waiting', title: 'Queue of the served model', hint: 'requests that wait' },
 ];
 
 /** A chart for a metric that has no place of its own above. */
@@ -59,7 +61,7 @@ export function metricTraces(series: Series[], phases: PhaseView[], colours: Pal
       opacity: smooth === null ? 1 : 0.45,
       line: { color: colours[role], width: few && smooth === null ? 2 : 1.2 },
       marker: { color: colours[role], size: smooth === null ? 5 : 3, symbol: MARKERS[role] },
-      hovertemplate: `%{y:.4~g}<extra>${role}, step %{customdata}</extra>`,
+      hovertemplate: `%{y:.4~g}<extra>${role}, step %{customdata:.4~g}</extra>`,
       customdata: x.map((step) => step - (phase?.from ?? 0)),
     };
     if (smooth === null) return [raw];

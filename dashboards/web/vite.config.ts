@@ -6,7 +6,8 @@ export default defineConfig({
   root: import.meta.dirname,
   base: '/',
   logLevel: 'warn',
-  oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  // The same page whoever builds it: a test's environment would ask for a development build, which names the files of its machine.
+  oxc: { jsx: { runtime: 'automatic', importSource: 'preact', development: false } },
   build: {
     outDir: pageFolder(),
     emptyOutDir: true,

@@ -72,17 +72,18 @@ class _EngineProcess:
 class EnginePool:
     """The engine processes: starts them, spreads requests over them, notices when one dies."""
 
-    def __init__(self, count: int, make_engine: Callable[[], "Engine"], inherited: list[Callable[[], None]]) -> None:
+    def __init__(self, count: int, make_engine: Callable[[], "Engine"], slots: int, inherited: list[Callable[[], None]]) -> None:
         """Fork `count` engines and wait until each has answered a request of its own; raises StartError
         otherwise.
 
-        inherited: what the engines must close first. On systems where forking is unsafe they are spawned
+        slots: requests that one engine runs at once. inherited: what the engines must close first. On systems where forking is unsafe they are spawned
         instead.
         """
         from p2r_engines.serving_engine import run_worker
 
         forks = sys.platform.startswith("linux")
         context = multiprocessing.get_context("fork" if forks else "spawn")
+        self._slots = slots
         self._engines: list[_EngineProcess] = []
         self._keys = itertools.count(1)
         self._stopping = False
@@ -150,6 +151,12 @@ class EnginePool:
         engine = min(self._engines, key=lambda candidate: len(candidate.pending))
         return await self._ask(engine, "answer", request)
 
+    def load(self) -> dict[str, int]:
+        """Requests that run now, and that wait for a slot."""
+        held = [len(engine.pending) for engine in self._engines]
+        running = sum(min(count, self._slots) for count in held)
+        return {"running": running, "waiting": sum(held) - running}
+
     async def ping(self) -> None:
         """Return once every engine's loop has replied; raises TimeoutError or Unavailable."""
         async with asyncio.timeout(_PING_SECONDS):
@@ -212,6 +219,9 @@ def make_app(pool: EnginePool, name: str, token: str | None, limit: int) -> "Sta
             return PlainTextResponse("an engine does not reply\n", 503)
         return PlainTextResponse("ok\n")
 
+    async def load(request: Request) -> Response:
+        return refusal(request) or JSONResponse(pool.load())
+
     async def models(request: Request) -> Response:
         entry = {"id": name, "object": "model", "created": started, "owned_by": "p2r"}
         return refusal(request) or JSONResponse({"object": "list", "data": [entry]})
@@ -272,6 +282,7 @@ def make_app(pool: EnginePool, name: str, token: str | None, limit: int) -> "Sta
     return Starlette(
         routes=[
             Route("/health", health),
+            Route("/load", load),
             Route("/v1/models", models),
             Route("/v1/chat/completions", complete, methods=["POST"]),
         ],
@@ -369,6 +380,7 @@ class _EngineFactory:
         self._processor: Processor | None = Processor(checkpoint)
         self.capacity = min(capacity, self._model.max_positions)
         self._shapes = usable_shapes(self._model)
+        self.slots = self._shapes[-1]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_model": None, "_processor": None}
@@ -427,7 +439,7 @@ def _start(options: argparse.Namespace) -> tuple[socket.socket, EnginePool]:
 
     torch.set_num_threads(1)
     factory = _EngineFactory(checkpoint, options.max_model_len)
-    pool = EnginePool(options.threads, factory, [listener.close])
+    pool = EnginePool(options.threads, factory, factory.slots, [listener.close])
     try:
         listener.listen(_MOST_IN_FLIGHT)
     except OSError as error:

@@ -356,6 +356,7 @@ def test_announces_itself(server: Server, client: httpx.Client) -> None:
     assert server.url in server.greeting
     assert client.get("/health").status_code == 200
     assert [entry["id"] for entry in client.get("/v1/models").json()["data"]] == ["tiny"]
+    assert client.get("/load").json() == {"running": 0, "waiting": 0}
 
 
 def test_answers_over_http_as_in_process(model: Qwen3VL, processor: Processor, client: httpx.Client) -> None:
@@ -386,6 +387,7 @@ def test_errors_are_openai_errors(client: httpx.Client) -> None:
     cases = [
         (client.post(path, json=good, headers={"authorization": "Bearer other"}), 401),
         (client.get("/v1/models", headers={"authorization": ""}), 401),
+        (client.get("/load", headers={"authorization": ""}), 401),
         (client.post(path, json={**good, "model": "other"}), 404),
         (client.post(path, content=b"{"), 400),
         (client.post(path, content=b"[]"), 400),
@@ -411,6 +413,8 @@ def test_sigterm_ends_it_with_requests_in_flight(server: Server, client: httpx.C
         first = threads.submit(client.post, "/v1/chat/completions", json=bodies[0])
         asked = [threads.submit(client.post, "/v1/chat/completions", json=source) for source in bodies]
         first.result()
+        load = client.get("/load").json()
+        assert load["running"] > 0 and load["waiting"] >= 0
         server.process.send_signal(signal.SIGTERM)
         out, err = server.process.communicate(timeout=START_SECONDS)
         for future in asked:

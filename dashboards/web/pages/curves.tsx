@@ -17,6 +17,7 @@ import { useLive, useResource } from '../live.tsx';
 import { Badge, Choice, Notice, ProgressBar, Table, Trouble } from '../parts.tsx';
 import { apiAddress } from '../requests.ts';
 import { useParameters } from '../router.tsx';
+import { Track } from '../track.tsx';
 
 const SMOOTHING: [string, string][] = [
   ['', 'none'],
@@ -155,7 +156,10 @@ function CurveChart(props: {
       figureLayout(chart, detail.phases, { window, colours, width }, log),
     [chart.metric, detail.phases, window, colours],
   );
-  const latest = detail.phases.findLast((phase) => phase.latest !== null)?.latest?.[chart.metric];
+  // Queue lengths are no part of a step's row: their newest value is the curve's.
+  const latest =
+    detail.phases.findLast((phase) => phase.latest !== null)?.latest?.[chart.metric] ??
+    series?.findLast(({ y }) => y.length > 0)?.y.at(-1);
   return (
     <Figure
       metric={chart.metric}
@@ -228,6 +232,7 @@ function Timeline({ detail }: { detail: ExperimentDetail }) {
   return (
     <details class="timeline" open={detail.phases.length <= 4}>
       <summary>Phases and evaluations</summary>
+      <Track timeline={detail.timeline} phases={detail.phases} />
       <Table
         caption="In the order in which they run"
         columns={['Part', 'State', 'Steps', 'Attempts', 'Time a step', 'Reward or accuracy', 'Message']}

@@ -8,6 +8,7 @@ import type {
   ExperimentDetail,
   PairedView,
   SampleHistory,
+  StrategyAnswers,
 } from '../../server/api.ts';
 import { Figure, usePalette } from '../chart.tsx';
 import { plainText } from '../figures.ts';
@@ -98,6 +99,7 @@ export function EvaluationView({ detail }: { detail: ExperimentDetail }) {
           })}
         />
       )}
+      <Strategies detail={detail} rows={rows} />
       <Pair detail={detail} rows={rows} />
     </>
   );
@@ -256,8 +258,9 @@ function ThroughputChart({ rows, colours, experiment }: ChartProps) {
 function Pair({ detail, rows }: { detail: ExperimentDetail; rows: EvaluationRow[] }) {
   const [parameters, change] = useParameters();
   const options = rows.map((row): [string, string] => [columnOf(row), nameOf(row)]);
-  const a = parameters.get('a') ?? options[0]?.[0] ?? '';
-  const b = parameters.get('b') ?? options.at(-1)?.[0] ?? '';
+  const p2r = rows.filter(({ strategy }) => strategy === 'p2r').map(columnOf);
+  const a = parameters.get('a') ?? p2r[0] ?? options[0]?.[0] ?? '';
+  const b = parameters.get('b') ?? (p2r.length > 1 ? p2r.at(-1) : undefined) ?? options.at(-1)?.[0] ?? '';
   const sample = parameters.get('sample');
   const live = useLive();
   const { data, error } = useResource<PairedView>(
@@ -285,6 +288,8 @@ function Pair({ detail, rows }: { detail: ExperimentDetail; rows: EvaluationRow[
       </form>
       {a === b ? (
         <p class="soft">Choose two different columns.</p>
+      ) : error?.code === 'not-found' ? (
+        <Notice title="No answers to compare">{error.message}</Notice>
       ) : error !== null ? (
         <Trouble what="The two could not be compared" error={error} />
       ) : data === null ? null : (
@@ -324,19 +329,7 @@ function Changed(props: { data: PairedView; sample: string | null; choose: (id: 
         <summary>
           {title} ({own.length})
         </summary>
-        <ul class="chips">
-          {own.map(({ sample_id, kind }) => (
-            <li key={sample_id}>
-              <button
-                type="button"
-                aria-pressed={props.sample === sample_id}
-                onClick={() => props.choose(sample_id)}
-              >
-                {sample_id} <small>{kind}</small>
-              </button>
-            </li>
-          ))}
-        </ul>
+        <SampleChips samples={own} chosen={props.sample} choose={props.choose} />
       </details>
     );
   };
@@ -345,6 +338,126 @@ function Changed(props: { data: PairedView; sample: string | null; choose: (id: 
       {list('b', 'Only B answered right')}
       {list('a', 'Only A answered right')}
     </div>
+  );
+}
+
+/** The strategies of one checkpoint against each other, sample by sample; nothing where each was asked with one strategy. */
+function Strategies({ detail, rows }: { detail: ExperimentDetail; rows: EvaluationRow[] }) {
+  const [parameters, change] = useParameters();
+  const live = useLive();
+  const several = [...Map.groupBy(rows, ({ evaluation }) => evaluation).values()].filter(
+    (same) => same.length > 1,
+  );
+  const options = several.flatMap(([first]): [string, string][] =>
+    first === undefined ? [] : [[first.evaluation, partName(first.checkpoint)]],
+  );
+  const wanted = parameters.get('of');
+  const chosen = options.find(([id]) => id === wanted)?.[0] ?? options.at(-1)?.[0] ?? null;
+  const pattern = parameters.get('pattern');
+  const { data, error } = useResource<StrategyAnswers>(
+    chosen === null
+      ? null
+      : apiAddress(['experiments', detail.experiment, 'answers'], { evaluation: chosen }),
+    live.experiment,
+  );
+  if (chosen === null) return null;
+  const shown = data?.patterns.find(({ right }) => codeOf(right) === pattern);
+  return (
+    <section class="pair">
+      <h2>Strategies, sample by sample</h2>
+      <form class="toolbar" onSubmit={(event) => event.preventDefault()}>
+        <Choice
+          label="Checkpoint"
+          value={chosen}
+          options={options}
+          change={(of) => change({ of, pattern: null, sample: null })}
+        />
+      </form>
+      {error !== null && data === null ? (
+        <Notice title="No answers to look at">{error.message}</Notice>
+      ) : data === null ? null : (
+        <>
+          <Table
+            caption={`Of ${data.samples} samples, how many the row's strategy answered right and the column's wrong; on the diagonal, all that it answered right`}
+            columns={['Right', ...data.strategies.map((strategy) => `${strategy} wrong`)]}
+            numeric={data.strategies.map((_, index) => index + 1)}
+            rows={data.confusion.map((counts, a) => [
+              data.strategies[a],
+              ...counts.map((count, b) =>
+                a === b ? <strong title="all that it answered right">{count} right</strong> : String(count),
+              ),
+            ])}
+          />
+          {data.attribution === null ? null : (
+            <Table
+              caption="Where errors come from: its own boxes against the true ones"
+              columns={['', 'Samples']}
+              numeric={[1]}
+              rows={ATTRIBUTION.map(([name, title]) => [title, number(data.attribution?.[name])])}
+            />
+          )}
+          <Table
+            caption="Who was right together; choose a row to see its samples"
+            columns={['Samples', ...data.strategies, '']}
+            numeric={[0]}
+            rows={data.patterns.map(({ right, samples }) => [
+              String(samples.length),
+              ...right.map((one) => <Verdict correct={one} />),
+              <button
+                type="button"
+                aria-pressed={codeOf(right) === pattern}
+                onClick={() =>
+                  change({ pattern: codeOf(right) === pattern ? null : codeOf(right), sample: null })
+                }
+              >
+                {codeOf(right) === pattern ? 'Hide samples' : 'Show samples'}
+              </button>,
+            ])}
+          />
+          {shown === undefined ? null : (
+            <SampleChips
+              samples={shown.samples}
+              chosen={parameters.get('sample')}
+              choose={(id) => change({ sample: id })}
+            />
+          )}
+        </>
+      )}
+    </section>
+  );
+}
+
+/** What the four cases of attribution are called. */
+const ATTRIBUTION = [
+  ['robust', 'right with both'],
+  ['perception_limited', 'right with true boxes only (perception)'],
+  ['reasoning_limited', 'wrong with both (reasoning)'],
+  ['oracle_harmed', 'right with its own boxes only'],
+  ['hint_harmed', 'right without boxes, wrong with its own'],
+] as const;
+
+/** "101": which strategies were right, as an address keeps it. */
+const codeOf = (right: boolean[]) => right.map(Number).join('');
+
+function SampleChips(props: {
+  samples: { sample_id: string; kind: string }[];
+  chosen: string | null;
+  choose: (id: string) => void;
+}) {
+  return (
+    <ul class="chips">
+      {props.samples.map(({ sample_id, kind }) => (
+        <li key={sample_id}>
+          <button
+            type="button"
+            aria-pressed={props.chosen === sample_id}
+            onClick={() => props.choose(sample_id)}
+          >
+            {sample_id} <small>{kind}</small>
+          </button>
+        </li>
+      ))}
+    </ul>
   );
 }
 

@@ -88,10 +88,10 @@ export function ExperimentsPage() {
             'Experiment',
             'State',
             'Progress',
-            'Now',
+            'Iteration, phase',
             'Reward',
             'Base',
-            'Best P2R',
+            'Best',
             'Seed',
             'Updated',
           ]}
@@ -115,7 +115,7 @@ export function ExperimentsPage() {
             </span>,
             <Badge state={summary.state} />,
             <ProgressBar done={summary.step} total={summary.total_steps} label="training steps done" />,
-            summary.current === null ? '–' : partName(summary.current),
+            placeOf(summary),
             number(summary.reward_mean),
             percent(summary.base_accuracy),
             percent(summary.best_accuracy),
@@ -126,6 +126,12 @@ export function ExperimentsPage() {
       )}
     </>
   );
+}
+
+/** What runs now; of a run that stands still, the iteration that it has come to. */
+function placeOf({ current, iteration }: ExperimentSummary): string {
+  if (current !== null) return partName(current.replace(/^evaluation\//, 'evaluation of '));
+  return iteration === null ? '–' : `iteration ${iteration}`;
 }
 
 function fits(summary: ExperimentSummary, text: string, state: string): boolean {

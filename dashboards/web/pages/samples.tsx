@@ -16,9 +16,13 @@ const ORDERS: [string, string][] = [
   ['-advantage', 'highest advantage'],
   ['iou', 'lowest IoU'],
   ['-iou', 'highest IoU'],
+  ['hit_rate', 'lowest hit rate'],
+  ['-hit_rate', 'highest hit rate'],
+  ['box_count', 'fewest boxes'],
   ['-box_count', 'most boxes'],
   ['-box_size', 'largest boxes'],
   ['-disagreement', 'most disagreement in the group'],
+  ['kind', 'kind of question'],
 ];
 
 /** Filters that go from the address to the server as they are. */
@@ -31,12 +35,16 @@ const FILTERS = [
   'boxes',
   'iou_min',
   'iou_max',
+  'reward_min',
+  'reward_max',
   'disagreement_min',
   'sample',
 ] as const;
 
 const SIZES: Record<string, string> = { s: '220px', m: '320px', l: '520px', xl: '960px' };
+/** Cards of a page of the gallery, and of a strip. */
 const PAGE = 24;
+const STRIP = 100;
 
 /** The view. */
 export function SamplesView({ detail }: { detail: ExperimentDetail }) {
@@ -49,13 +57,14 @@ export function SamplesView({ detail }: { detail: ExperimentDetail }) {
   const size = SIZES[value('size')] === undefined ? 'm' : value('size');
   const shown: Shown = { predicted: value('predicted') !== 'off', truth: value('truth') !== 'off' };
   const crops = value('crops') !== 'off';
+  const page = sample === '' ? PAGE : STRIP;
   const { data, error, loading } = useResource<RolloutPage>(
     apiAddress(['experiments', detail.experiment, 'rollouts'], {
       ...Object.fromEntries(FILTERS.map((name) => [name, value(name)])),
       order: sample !== '' ? 'step' : order.replace('-', '') || 'step',
       descending: sample === '' && (order === '' || order.startsWith('-')),
       offset,
-      limit: sample === '' ? PAGE : 100,
+      limit: page,
     }),
     live.curves,
   );
@@ -117,6 +126,20 @@ export function SamplesView({ detail }: { detail: ExperimentDetail }) {
           change={filter('iou_max')}
         />
         <Field
+          label="Reward from"
+          type="number"
+          step="0.1"
+          value={value('reward_min')}
+          change={filter('reward_min')}
+        />
+        <Field
+          label="Reward to"
+          type="number"
+          step="0.1"
+          value={value('reward_max')}
+          change={filter('reward_max')}
+        />
+        <Field
           label="Disagreement from"
           type="number"
           min="0"
@@ -172,6 +195,7 @@ export function SamplesView({ detail }: { detail: ExperimentDetail }) {
           <Pages
             total={data.total}
             offset={offset}
+            page={page}
             loading={loading}
             go={(next) => change({ offset: next || null })}
           />
@@ -185,6 +209,7 @@ export function SamplesView({ detail }: { detail: ExperimentDetail }) {
           <Pages
             total={data.total}
             offset={offset}
+            page={page}
             loading={loading}
             go={(next) => change({ offset: next || null })}
           />
@@ -194,18 +219,24 @@ export function SamplesView({ detail }: { detail: ExperimentDetail }) {
   );
 }
 
-function Pages(props: { total: number; offset: number; loading: boolean; go: (offset: number) => void }) {
-  const { total, offset } = props;
+function Pages(props: {
+  total: number;
+  offset: number;
+  page: number;
+  loading: boolean;
+  go: (offset: number) => void;
+}) {
+  const { total, offset, page } = props;
   return (
     <nav class="pages" aria-label="Pages of the gallery">
-      <button type="button" disabled={offset === 0} onClick={() => props.go(Math.max(0, offset - PAGE))}>
+      <button type="button" disabled={offset === 0} onClick={() => props.go(Math.max(0, offset - page))}>
         Previous
       </button>
       <span aria-live="polite">
-        {offset + 1} to {Math.min(total, offset + PAGE)} of {total.toLocaleString('en')}
+        {offset + 1} to {Math.min(total, offset + page)} of {total.toLocaleString('en')}
         {props.loading ? ' …' : ''}
       </span>
-      <button type="button" disabled={offset + PAGE >= total} onClick={() => props.go(offset + PAGE)}>
+      <button type="button" disabled={offset + page >= total} onClick={() => props.go(offset + page)}>
         Next
       </button>
     </nav>
