@@ -165,7 +165,7 @@ async function measureSpikes(url: string, spikes: Spike[]): Promise<void> {
     let kept = 0;
     for (const { experiment, step } of spikes) {
       const from = Math.max(0, Math.min(SIZE.steps - width, Math.round(step - width * 0.37)));
-      const address = `${url}/api/experiments/${experiment}/curves?metrics=kl&points=1200&from=${from}&to=${from + width}`;
+      const address = `${url}/api/experiments/${experiment}/curves?metrics=kl&points=800&from=${from}&to=${from + width}`;
       const answer = (await (await fetch(address)).json()) as Answer;
       const found = answer.metrics.kl?.some(({ x, y }) =>
         x.some((at, n) => at === step && (y[n] ?? 0) > SPIKE / 2),

@@ -58,6 +58,11 @@ const Metrics = z
 const CurveParameters = z
   .object({
     metrics: Metrics,
+    phases: z
+      .string()
+      .max(100_000)
+      .transform((text) => text.split(','))
+      .optional(),
     from: z.coerce.number().min(0).optional(),
     to: z.coerce.number().min(0).optional(),
     points: z.coerce.number().int().min(FEWEST_POINTS).max(MOST_POINTS).default(DEFAULT_POINTS),
@@ -320,8 +325,13 @@ export function createDashboard(options: DashboardOptions): { app: Hono; close: 
 
   const send = (context: Context, file: PageFile, cacheControl: string) =>
     context.body(file.body, 200, { 'content-type': file.type, 'cache-control': cacheControl });
-  for (const address of ['/', '/compare', '/system', '/experiments/:id', '/experiments/:id/:view'])
+  for (const address of ['/', '/compare', '/system'])
     app.get(address, (context) => send(context, options.page.html, 'no-store'));
+  app.get('/experiments/:id/:view?', (context) => {
+    // What the page will ask for is read while the browser loads its scripts; errors are told when it asks.
+    void runs.read(context.req.param('id')).catch(() => undefined);
+    return send(context, options.page.html, 'no-store');
+  });
   // Their names hold a hash of their contents, so a browser may keep them for good.
   app.get('/assets/*', (context) => {
     const file = options.page.assets.get(context.req.path);

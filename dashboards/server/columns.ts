@@ -6,7 +6,7 @@ import { open } from 'node:fs/promises';
 import { fileSignature } from './tail.ts';
 
 /** Bytes that are read and parsed at once; other requests are answered between two such pieces. */
-const PIECE = 2 * 1024 * 1024;
+const PIECE = 512 * 1024;
 /** A longer line than this is not a row of metrics. */
 const LONGEST_LINE = 1024 * 1024;
 

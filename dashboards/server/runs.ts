@@ -27,6 +27,8 @@ import {
 /** The window and the metrics of a request for curves; `smooth` is the weight of the moving average, 0 for none. */
 export type CurveQuery = {
   metrics: string[];
+  /** Ids of the phases whose curves are wanted; all when absent. */
+  phases?: string[] | undefined;
   from?: number | undefined;
   to?: number | undefined;
   points: number;
@@ -119,13 +121,14 @@ export function openRuns(store: Store) {
     };
   }
 
-  /** A metric's points on the phase's own step axis: logged by the trainer, or a queue length recorded by time. */
+  /** A metric's points on the phase's own step axis: logged by the trainer, or a queue length recorded by time; none of another metric. */
   async function points(
     key: string,
     curve: PhaseCurve,
     metric: string,
   ): Promise<{ x: Float64Array; y: Float64Array }> {
-    if (!isLoadMetric(metric)) return { x: curve.steps, y: curve.values(metric) };
+    if (!isLoadMetric(metric))
+      return { x: curve.steps, y: curve.names.includes(metric) ? curve.values(metric) : new Float64Array() };
     const { times, values } = await loads.curve(store.phase(key), metric);
     return { x: onSteps(times, curve.steps, curve.values('time')), y: values };
   }
@@ -255,11 +258,13 @@ export function openRuns(store: Store) {
       const curves: Curves = { experiment: record.experiment, from, to, metrics: {} };
       for (const metric of query.metrics) curves.metrics[metric] = [];
       for (const [index, phase] of record.phases.entries()) {
+        if (query.phases?.includes(phase.id) === false) continue;
         const offset = offsets[index]?.from ?? 0;
         const { curve } = await phaseCurve(phase.key, []);
         const span = Math.min(to - from, phase.total_steps);
         for (const metric of query.metrics) {
           const { x, y } = await points(phase.key, curve, metric);
+          if (y.length === 0) continue;
           const [begin, end] = windowOf(x, from - offset, to - offset);
           const steps = x.subarray(begin, end);
           const values = y.subarray(begin, end);

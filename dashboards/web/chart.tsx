@@ -29,24 +29,44 @@ function isVisible(chart: HTMLElement): boolean {
 const waiting = new Map<HTMLElement, () => void>();
 /** Drawing goes on for this long before the page is painted. */
 const FRAME_MS = 12;
+let drawing = false;
 
-/** Draws when the page is next painted: charts in sight first, and the first of many without waiting for the others. */
+/** Charts that come into sight are drawn again if they have something new to show. */
+const sight = new IntersectionObserver((entries) => {
+  if (entries.some(({ isIntersecting, target }) => isIntersecting && waiting.has(target as HTMLElement)))
+    drawOn();
+});
+
+/**
+ * Draws when the page is next painted: charts in sight first, and the first of many without waiting for the others. A chart that has been
+ * drawn is drawn again only in sight: a live run redraws what somebody looks at.
+ */
 function drawSoon(chart: HTMLElement, draw: () => void): void {
-  if (waiting.size === 0) requestAnimationFrame(drawWaiting);
   waiting.set(chart, draw);
+  drawOn();
+}
+
+function drawOn(): void {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(drawWaiting);
 }
 
 function drawWaiting(): void {
   const begin = performance.now();
-  while (waiting.size > 0 && performance.now() - begin < FRAME_MS) {
+  drawing = false;
+  for (;;) {
     const charts = [...waiting.keys()];
-    const next = charts.find(isVisible) ?? charts[0];
+    const next = charts.find(isVisible) ?? charts.find(({ dataset }) => dataset.drawn === undefined);
     if (next === undefined) return;
+    if (performance.now() - begin >= FRAME_MS) {
+      drawOn();
+      return;
+    }
     const draw = waiting.get(next);
     waiting.delete(next);
     draw?.();
   }
-  if (waiting.size > 0) requestAnimationFrame(drawWaiting);
 }
 
 /** Keeps the colours that hold now: they change with the theme. */
@@ -100,8 +120,10 @@ export function Figure(props: FigureProps) {
     if (chart === null) return;
     const observer = new ResizeObserver(([entry]) => setWidth(Math.round(entry?.contentRect.width ?? 0)));
     observer.observe(chart);
+    sight.observe(chart);
     return () => {
       observer.disconnect();
+      sight.unobserve(chart);
       neighbours.delete(chart);
       waiting.delete(chart);
       void loadPlotly().then((plotly) => plotly.purge(chart));

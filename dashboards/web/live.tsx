@@ -35,15 +35,21 @@ export function useStream(experiment: string | null): Live {
   return live;
 }
 
-/** Data from the server: what was read last, and what went wrong last. */
-export type Resource<T> = { data: T | null; error: RequestError | null; loading: boolean };
+/** Data from the server: what was read last and where, and what went wrong last. */
+export type Resource<T> = {
+  data: T | null;
+  error: RequestError | null;
+  loading: boolean;
+  /** Where the data was read; another address than the one asked for while its answer is under way. */
+  address: string | null;
+};
 
 /**
  * Reads an address and reads it again whenever `version` grows. One reading at a time: what changes meanwhile is answered by one more,
  * so that a slow machine is not flooded. Another address ends the reading under way. A null address reads nothing.
  */
 export function useResource<T>(address: string | null, version = 0): Resource<T> {
-  const [state, setState] = useState<Resource<T> & { address: string | null }>({
+  const [state, setState] = useState<Resource<T>>({
     data: null,
     error: null,
     loading: true,

@@ -3,11 +3,13 @@ import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { LiveContext, useStream } from './live.tsx';
 import { ComparePage } from './pages/compare.tsx';
+import { curvesAddress } from './pages/curves.tsx';
 import { ExperimentPage } from './pages/experiment.tsx';
 import { ExperimentsPage } from './pages/experiments.tsx';
 import { SystemPage } from './pages/system.tsx';
 import { Notice } from './parts.tsx';
 import { loadPlotly } from './plotting.ts';
+import { apiAddress, askEarly } from './requests.ts';
 import { Link, useAddress } from './router.tsx';
 
 const THEMES = ['auto', 'light', 'dark'] as const;
@@ -45,10 +47,15 @@ function ThemeButton() {
   );
 }
 
+/** The experiment and the view that a path names. */
+function experimentIn(pathname: string): { experiment: string | null; view: string } {
+  const [, experiment, view = ''] = /^\/experiments\/([^/]+)(?:\/([^/]+))?$/.exec(pathname) ?? [];
+  return { experiment: experiment === undefined ? null : decodeURIComponent(experiment), view };
+}
+
 function Page() {
   const { pathname } = useAddress();
-  const match = /^\/experiments\/([^/]+)(?:\/([^/]+))?$/.exec(pathname);
-  const experiment = match?.[1] === undefined ? null : decodeURIComponent(match[1]);
+  const { experiment, view } = experimentIn(pathname);
   const live = useStream(experiment);
   return (
     <LiveContext.Provider value={live}>
@@ -79,7 +86,7 @@ function Page() {
       </header>
       <main id="main" tabIndex={-1}>
         {experiment !== null ? (
-          <ExperimentPage experiment={experiment} view={match?.[2] ?? ''} />
+          <ExperimentPage experiment={experiment} view={view} />
         ) : pathname === '/' ? (
           <ExperimentsPage />
         ) : pathname === '/compare' ? (
@@ -97,6 +104,13 @@ function Page() {
 }
 
 applyTheme(storedTheme());
+const first = experimentIn(location.pathname);
+if (first.experiment !== null) {
+  const parameters = new URLSearchParams(location.search);
+  askEarly(apiAddress(['experiments', first.experiment]));
+  if (first.view === '' && parameters.get('more') === null)
+    askEarly(curvesAddress(first.experiment, parameters, []));
+}
 // Charts will be wanted: plotly comes while the data is asked for.
 if (!['/', '/system'].includes(location.pathname)) void loadPlotly();
 darkScheme.addEventListener('change', () => applyTheme(storedTheme()));

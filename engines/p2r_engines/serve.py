@@ -76,8 +76,8 @@ class EnginePool:
         """Fork `count` engines and wait until each has answered a request of its own; raises StartError
         otherwise.
 
-        slots: requests that one engine runs at once. inherited: what the engines must close first. On systems where forking is unsafe they are spawned
-        instead.
+        slots: requests that one engine runs at once. inherited: what the engines must close first. On systems
+        where forking is unsafe they are spawned instead.
         """
         from p2r_engines.serving_engine import run_worker
 

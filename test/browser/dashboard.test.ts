@@ -1,5 +1,6 @@
 /** Every view of the dashboard in Chromium, on real runs: what is shown, that it is live, right at every zoom, and readable. */
-import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -8,13 +9,18 @@ import { readExperiment, writeExperiment } from '../../store/experiments.ts';
 import { openStore } from '../../store/layout.ts';
 import {
   copyOfExample,
-  EXPERIMENT,
   lowContrast,
   openBrowser,
   openPage,
   picture,
   serveHome,
+  storedRuns,
 } from './support.ts';
+
+const { run, names } = await storedRuns();
+const EXPERIMENT = run.experiment;
+const STEPS = run.rows.reduce((sum, rows) => sum + rows.length, 0);
+const others = names.filter((name) => name !== EXPERIMENT);
 
 let browser: Browser;
 let example: Awaited<ReturnType<typeof copyOfExample>>;
@@ -71,18 +77,21 @@ function points(page: Page, metric: string): Promise<number> {
 }
 
 test('the list is searched, filtered and leads to a comparison', async () => {
+  const [other = ''] = others;
   await see(served.url, async (page) => {
-    await page.getByRole('link', { name: EXPERIMENT }).waitFor();
-    expect(await page.locator('tbody tr').count()).toBe(3);
-    await page.getByLabel('Search').fill('seed2');
-    await expect.poll(() => page.locator('tbody tr').count()).toBe(1);
-    expect(page.url()).toContain('q=seed2');
+    await page.getByRole('link', { name: EXPERIMENT, exact: true }).waitFor();
+    expect(await page.locator('tbody tr').count()).toBe(names.length);
+    await page.getByLabel('Search').fill(other);
+    await expect
+      .poll(() => page.locator('tbody tr').count())
+      .toBe(names.filter((name) => name.includes(other)).length);
+    expect(page.url()).toContain(`q=${other}`);
     await page.getByLabel('Search').fill('');
     await page.getByLabel('State').selectOption('failed');
     await page.getByText('No experiment fits').waitFor();
     await page.getByLabel('State').selectOption('');
-    await page.getByLabel(`Choose ${EXPERIMENT}`).check();
-    await page.getByLabel('Choose tiny-two-iterations-seed2').check();
+    await page.getByLabel(`Choose ${EXPERIMENT}`, { exact: true }).check();
+    await page.getByLabel(`Choose ${other}`, { exact: true }).check();
     await page.getByRole('button', { name: 'Compare 2' }).click();
     await page.locator('.charts[data-loaded="2"]').waitFor();
     await drawn(page, 'iou');
@@ -90,13 +99,26 @@ test('the list is searched, filtered and leads to a comparison', async () => {
   });
 });
 
+test('an empty home says what to do; a server that is gone is told, and found again', async () => {
+  const home = await mkdtemp(path.join(os.tmpdir(), 'p2r-browser-empty-'));
+  const empty = await serveHome(home);
+  const { page } = await openPage(browser, empty.url);
+  await page.goto(empty.url);
+  await page.getByText('npx p2r run tiny-quickstart').waitFor();
+  await page.getByText('live', { exact: true }).waitFor();
+  await empty.close();
+  await page.getByText('not connected, trying again').waitFor();
+  await page.context().close();
+  await rm(home, { recursive: true });
+});
+
 test('curves: one trace a phase, phases shaded, hover in all charts at once, downloads', async () => {
   await see(address(), async (page) => {
     for (const metric of ['reward_mean', 'hit_rate', 'iou', 'box_count', 'box_size', 'kl', 'accuracy'])
       await drawn(page, metric);
-    await expect.poll(() => points(page, 'reward_mean')).toBe(60);
-    expect(await page.locator('[data-metric="iou"] .scatterlayer .trace').count()).toBe(4);
-    expect(await page.locator('[data-metric="iou"] .shapelayer path').count()).toBe(4);
+    await expect.poll(() => points(page, 'reward_mean')).toBe(STEPS);
+    expect(await page.locator('[data-metric="iou"] .scatterlayer .trace').count()).toBe(run.phases.length);
+    expect(await page.locator('[data-metric="iou"] .shapelayer path').count()).toBe(run.phases.length);
     const plot = page.locator('[data-metric="reward_mean"] .nsewdrag');
     await plot.hover({ position: { x: 60, y: 60 } });
     await page.locator('[data-metric="reward_mean"] .hoverlayer .hovertext').first().waitFor();
@@ -129,8 +151,8 @@ test('a drag zooms all charts and is answered with the detail of its window; the
     await page.mouse.move(box.x + box.width * 0.7, box.y + 80, { steps: 4 });
     await page.mouse.up();
     const curves = (await (await answered).json()) as Curves;
-    expect(curves.from).toBeGreaterThan(15);
-    expect(curves.to).toBeLessThan(50);
+    expect(curves.from).toBeGreaterThan(STEPS * 0.25);
+    expect(curves.to).toBeLessThan(STEPS * 0.85);
     await expect.poll(() => page.url()).toMatch(/from=.*to=/);
     const range = (metric: string) =>
       page.evaluate(
@@ -142,6 +164,7 @@ test('a drag zooms all charts and is answered with the detail of its window; the
           ).layout.xaxis.range,
         metric,
       );
+    await page.locator('[data-metric="kl"]').scrollIntoViewIfNeeded();
     await expect.poll(() => range('kl')).toEqual([curves.from, curves.to]);
     await page.getByLabel('Show').selectOption('');
     await expect.poll(() => page.url()).not.toMatch(/from=/);
@@ -157,33 +180,38 @@ test('a drag zooms all charts and is answered with the detail of its window; the
 test('smoothing adds a line and leaves the raw one; the log axis is a log axis', async () => {
   await see(address('?smooth=0.9'), async (page) => {
     await drawn(page, 'grad_norm');
-    await expect.poll(() => points(page, 'grad_norm')).toBe(120);
+    await expect.poll(() => points(page, 'grad_norm')).toBe(2 * STEPS);
+    const axis = () =>
+      page.evaluate(
+        () =>
+          (
+            document.querySelector('[data-metric="grad_norm"] .plot') as unknown as {
+              layout: { yaxis: { type: string } };
+            }
+          ).layout.yaxis.type,
+      );
     await page.getByLabel('Menu of Gradient norm').click();
     await page.locator('[data-metric="grad_norm"]').getByText('Log axis').click();
-    await expect
-      .poll(() =>
-        page.evaluate(
-          () =>
-            (
-              document.querySelector('[data-metric="grad_norm"] .plot') as unknown as {
-                layout: { yaxis: { type: string } };
-              }
-            ).layout.yaxis.type,
-        ),
-      )
-      .toBe('log');
+    await expect.poll(axis).toBe('log');
+    // The address keeps it.
+    await page.reload();
+    await drawn(page, 'grad_norm');
+    expect(await axis()).toBe('log');
   });
 });
 
 test('a live run grows on the page, over a restart, and says when it ends', async () => {
+  // A stored run once more, as its trainer and its model server wrote it, with a crash in the middle.
   const store = openStore(example.home);
   const record = await readExperiment(store, EXPERIMENT);
-  if (record === null) throw new Error('the example is not there');
-  const phase = { iteration: 1, name: 'perceiver' as const, id: 'iteration-1/perceiver', skipped: false };
+  const [phase] = record?.phases ?? [];
+  const rows = run.rows[0] ?? [];
+  if (record === null || phase === undefined) throw new Error('the example is not there');
+  const key = `${phase.key}-again`;
   await writeExperiment(store, {
     ...record,
     experiment: 'live',
-    phases: [{ ...phase, key: 'perceiver-live', total_steps: 6 }],
+    phases: [{ ...phase, key, total_steps: rows.length }],
     evaluations: [],
   });
   const event = (type: string, part: string | null) =>
@@ -191,13 +219,16 @@ test('a live run grows on the page, over a restart, and says when it ends', asyn
       store.eventsFile('live'),
       `${JSON.stringify({ time: new Date().toISOString(), type, phase: part, key: null, detail: {} })}\n`,
     );
+  const begun = Date.now() / 1000 - rows.length;
   const step = async (attempt: number, number: number) => {
-    await mkdir(store.attempt('perceiver-live', attempt), { recursive: true });
+    await mkdir(store.attempt(key, attempt), { recursive: true });
     await appendFile(
-      path.join(store.attempt('perceiver-live', attempt), 'metrics.jsonl'),
-      `${JSON.stringify({ step: number, time: Date.now() / 1000, reward_mean: number / 10 })}\n`,
+      path.join(store.attempt(key, attempt), 'metrics.jsonl'),
+      `${JSON.stringify({ ...rows[number - 1], time: begun + number })}\n`,
     );
   };
+  const last = rows.length;
+  const crash = Math.ceil(last / 2);
   await event('experiment-started', null);
   await event('phase-started', phase.id);
   await see(`${served.url}/experiments/live`, async (page) => {
@@ -205,32 +236,56 @@ test('a live run grows on the page, over a restart, and says when it ends', asyn
     await step(1, 1);
     await drawn(page, 'reward_mean');
     await expect.poll(() => points(page, 'reward_mean')).toBe(1);
-    await step(1, 2);
-    await step(1, 3);
-    await expect.poll(() => points(page, 'reward_mean')).toBe(3);
-    // The trainer died and went on from its checkpoint of step 2: one curve, one mark.
-    await step(2, 3);
-    await step(2, 4);
-    await expect.poll(() => points(page, 'reward_mean')).toBe(4);
-    await page.getByText('taken over at step 3').waitFor();
-    await page.getByText('┆ restart').waitFor();
+    for (let number = 2; number <= crash; number++) await step(1, number);
+    await expect.poll(() => points(page, 'reward_mean')).toBe(crash);
+    // The trainer died and went on from a checkpoint: one curve, one mark.
+    for (let number = crash; number < last; number++) await step(2, number);
+    await expect.poll(() => points(page, 'reward_mean')).toBe(last - 1);
+    await page.getByText(`taken over at step ${crash}`).waitFor();
+    await page.getByText('┆ restart').first().waitFor();
+    await page.locator('.told').getByText('restart', { exact: true }).waitFor();
+    await mkdir(path.join(store.phase(key), 'services'), { recursive: true });
+    await appendFile(
+      path.join(store.phase(key), 'services', 'model.load.jsonl'),
+      [1, 2]
+        .map((second) => `${JSON.stringify({ time: begun + 5 * second, running: 4, waiting: second })}\n`)
+        .join(''),
+    );
+    await step(2, last);
+    await page.locator('[data-metric="model_waiting"]').scrollIntoViewIfNeeded();
+    await expect.poll(() => points(page, 'model_waiting')).toBe(2);
+    await page.locator('[data-metric="reward_mean"]').scrollIntoViewIfNeeded();
+    await expect.poll(() => points(page, 'reward_mean')).toBe(last);
+    await event('phase-completed', phase.id);
     await event('experiment-completed', null);
     await page.locator('.title .badge[data-state="completed"]').waitFor();
+    await expect.poll(() => points(page, 'reward_mean')).toBe(last);
   });
 });
 
 test('samples: filters reach every rollout, the gallery leads to one sample over training', async () => {
   await see(address('/samples'), async (page) => {
-    await page.locator('.gallery[data-total="256"]').waitFor();
+    await page.locator(`.gallery[data-total="${run.rollouts}"]`).waitFor();
     expect(await page.locator('.card').count()).toBe(24);
     await page.getByRole('button', { name: 'Next' }).first().click();
-    await page.getByText('25 to 48 of 256').first().waitFor();
+    await page
+      .getByText(`25 to ${Math.min(48, run.rollouts)} of ${run.rollouts}`)
+      .first()
+      .waitFor();
     await page.getByLabel('Verdict').selectOption('false');
-    await page.locator('.gallery:not([data-total="256"])').waitFor();
+    await page.locator(`.gallery:not([data-total="${run.rollouts}"])`).waitFor();
     await expect.poll(() => page.locator('.card .badge[data-state="completed"]').count()).toBe(0);
     await page.getByRole('link', { name: 'This sample over training' }).first().click();
     await page.locator('.gallery.strip .card').first().waitFor();
-    expect(page.url()).toContain('sample=needle-train');
+    expect(page.url()).toContain('sample=');
+    await page.goto(address('/samples?disagreement_min=0.01&order=-disagreement&reward_min=0.5'));
+    await page.locator('.card').first().waitFor();
+    const shown = async (name: string) =>
+      (await page.locator('.numbers > div', { hasText: name }).locator('dd').allTextContents()).map(Number);
+    const spread = await shown("group's spread");
+    expect(spread).toEqual([...spread].sort((a, b) => b - a));
+    expect(Math.min(...spread)).toBeGreaterThan(0);
+    expect(Math.min(...(await shown('reward')))).toBeGreaterThanOrEqual(0.5);
   });
 });
 
@@ -291,12 +346,49 @@ test('evaluation: tables, charts, two columns side by side, one sample over the 
     await drawn(page, 'by-kind');
     await drawn(page, 'throughput');
     await page.getByText('exact McNemar test').waitFor();
-    await page.locator('.pair select').first().selectOption('evaluation/base:p2r');
-    await expect.poll(() => page.url()).toContain('a=evaluation');
+    const [, second] = run.evaluations;
+    await page.getByLabel('B', { exact: true }).selectOption(`${second?.id}:p2r`);
+    await expect.poll(() => page.url()).toContain('b=evaluation');
     await page.getByText('A right (base, p2r)').waitFor();
-    await page.goto(`${address('/evaluation')}?sample=needle-held-out-0-0-0`);
-    await page.locator('.history .card').nth(5).waitFor();
-    expect(await page.locator('.history .card img').count()).toBe(6);
+    await page.goto(`${address('/evaluation')}?sample=${run.heldOut}`);
+    const answers = run.strategies.flat().length;
+    await page
+      .locator('.history .card')
+      .nth(answers - 1)
+      .waitFor();
+    expect(await page.locator('.history .card img').count()).toBe(answers);
+  });
+});
+
+test('evaluation: strategies against each other, down to the samples', async () => {
+  const index = run.strategies.findLastIndex((strategies) => strategies.length > 1);
+  const evaluation = run.evaluations[index];
+  const strategies = run.strategies[index] ?? [];
+  const rows = (
+    await readFile(path.join(example.home, 'evaluations', evaluation?.key ?? '', 'predictions.jsonl'), 'utf8')
+  )
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line));
+  const right = (strategy: string) =>
+    new Set(
+      rows
+        .filter((row) => row.strategy === strategy && (row.verdict ?? row).correct)
+        .map((row) => row.item ?? row.sample_id),
+    );
+  const [first = '', other = ''] = strategies;
+  const [a, b] = [right(first), right(other)];
+  await see(`${address('/evaluation')}?of=${encodeURIComponent(evaluation?.id ?? '')}`, async (page) => {
+    const confusion = page.locator('.table', { hasText: 'on the diagonal' }).locator('tbody tr').first();
+    await confusion.waitFor();
+    expect((await confusion.locator('td').allTextContents()).slice(0, 2)).toEqual([
+      `${a.size} right`,
+      String([...a].filter((sample) => !b.has(sample)).length),
+    ]);
+    await page.getByRole('button', { name: 'Show samples' }).first().click();
+    await expect.poll(() => page.url()).toContain('pattern=');
+    await page.locator('.chips button').first().click();
+    await page.locator('.history').waitFor();
   });
 });
 
@@ -354,8 +446,8 @@ describe.each([
     ['system', '/system', '.table'],
     [
       'compare',
-      `/compare?runs=${EXPERIMENT},tiny-two-iterations-seed2,tiny-two-iterations-seed3`,
-      '.charts[data-loaded="3"]',
+      `/compare?runs=${[EXPERIMENT, ...others.slice(0, 2)].join(',')}`,
+      `.charts[data-loaded="${Math.min(3, names.length)}"]`,
     ],
   ])('the view %s fits its width and its texts can be read', async (view, url, ready) => {
     await see(
@@ -373,9 +465,9 @@ describe.each([
 
 test('everything can be reached by keyboard', async () => {
   await see(served.url, async (page) => {
-    await page.getByRole('link', { name: EXPERIMENT }).waitFor();
+    await page.getByRole('link', { name: EXPERIMENT, exact: true }).waitFor();
     const reached: string[] = [];
-    for (let presses = 0; presses < 30; presses++) {
+    for (let presses = 0; presses < 12 + 2 * names.length; presses++) {
       await page.keyboard.press('Tab');
       const name = await page.evaluate(() => document.activeElement?.textContent ?? '');
       reached.push(name.trim());

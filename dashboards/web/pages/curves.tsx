@@ -1,6 +1,6 @@
 /** Timeline and live curves of one experiment. */
-import { useMemo } from 'preact/hooks';
-import type { Curves, ExperimentDetail } from '../../server/api.ts';
+import { useMemo, useRef } from 'preact/hooks';
+import type { Curves, ExperimentDetail, PartState } from '../../server/api.ts';
 import { Figure, usePalette } from '../chart.tsx';
 import {
   ACCURACY,
@@ -13,7 +13,7 @@ import {
   wholeWindow,
 } from '../figures.ts';
 import { duration, number, partName, percent } from '../format.ts';
-import { useLive, useResource } from '../live.tsx';
+import { type Resource, useLive, useResource } from '../live.tsx';
 import { Badge, Choice, Notice, ProgressBar, Table, Trouble } from '../parts.tsx';
 import { apiAddress } from '../requests.ts';
 import { useParameters } from '../router.tsx';
@@ -27,17 +27,77 @@ const SMOOTHING: [string, string][] = [
   ['0.99', 'very much'],
 ];
 
-/** Points asked for a curve: more than this no screen tells apart. */
-const POINTS = 1200;
+/** Points asked for a phase's curve: a chart is seldom wider than half as many pixels, and spikes are kept at any number. */
+const POINTS = 800;
+
+/** States in which a phase's curve grows no more. */
+const ENDED = new Set<PartState>(['completed', 'reused', 'skipped', 'failed']);
+
+/**
+ * Curves of all phases, read once, and again when a phase has ended or begun; when the run has grown, only those of the phases that are
+ * still open are read, so that a long run's finished phases are not sent with every step.
+ */
+function useCurves(
+  address: string | null,
+  open: string[],
+  version: number,
+): Pick<Resource<Curves>, 'data' | 'error'> {
+  const phases = open.join();
+  const changes = useRef({ phases, count: 0, since: version });
+  if (changes.current.phases !== phases)
+    changes.current = { phases, count: changes.current.count + 1, since: version };
+  const whole = useResource<Curves>(address, changes.current.count);
+  const grown =
+    address === null || phases === '' || version === changes.current.since
+      ? null
+      : `${address}&${new URLSearchParams({ phases })}`;
+  const part = useResource<Curves>(grown, version);
+  const newer = part.address === grown && grown !== null ? part.data : null;
+  // What has grown stays until the whole has been read again: a phase that ends must not fall back meanwhile.
+  const shown = useRef<{ whole: Curves | null; data: Curves | null }>({ whole: null, data: null });
+  const data = useMemo(() => {
+    if (shown.current.whole !== whole.data) shown.current = { whole: whole.data, data: whole.data };
+    if (newer !== null && shown.current.data !== null) shown.current.data = merged(shown.current.data, newer);
+    return shown.current.data;
+  }, [whole.data, newer]);
+  return { data, error: whole.error ?? (grown === null ? null : part.error) };
+}
+
+/** The whole with those phases' curves that were read again. */
+function merged(whole: Curves, newer: Curves): Curves {
+  const metrics: Curves['metrics'] = {};
+  for (const [metric, series] of Object.entries(whole.metrics)) {
+    const again = newer.metrics[metric] ?? [];
+    const phases = new Set(again.map(({ phase }) => phase));
+    metrics[metric] = [...series.filter(({ phase }) => !phases.has(phase)), ...again];
+  }
+  return { ...whole, metrics };
+}
+
+/** Where the view's curves are: those of the charts that every run has a place for, and of `others`. */
+export function curvesAddress(experiment: string, parameters: URLSearchParams, others: string[]): string {
+  const { from, to, zoomed } = windowOf(parameters);
+  const metrics = CHARTS.map(({ metric }) => metric).filter((metric) => metric !== ACCURACY);
+  return apiAddress(['experiments', experiment, 'curves'], {
+    metrics: [...metrics, ...others].join(),
+    points: POINTS,
+    smooth: parameters.get('smooth'),
+    ...(zoomed && { from, to }),
+  });
+}
+
+function windowOf(parameters: URLSearchParams): { from: number; to: number; zoomed: boolean } {
+  const from = Number(parameters.get('from') ?? Number.NaN);
+  const to = Number(parameters.get('to') ?? Number.NaN);
+  return { from, to, zoomed: from < to };
+}
 
 /** The view. */
 export function CurvesView({ detail }: { detail: ExperimentDetail }) {
   const live = useLive();
   const colours = usePalette();
   const [parameters, change] = useParameters();
-  const from = Number(parameters.get('from') ?? Number.NaN);
-  const to = Number(parameters.get('to') ?? Number.NaN);
-  const zoomed = from < to;
+  const { from, to, zoomed } = windowOf(parameters);
   const smooth = parameters.get('smooth') ?? '';
   const logged = useMemo(() => new Set(detail.phases.flatMap(({ metrics }) => metrics)), [detail]);
   const shown = CHARTS.filter(({ metric }) => metric === ACCURACY || logged.has(metric));
@@ -45,16 +105,9 @@ export function CurvesView({ detail }: { detail: ExperimentDetail }) {
   const others = [...logged].filter((metric) => !known.has(metric)).sort();
   const more = parameters.get('more') === 'true';
   const charts: Chart[] = [...shown, ...(more ? others.map(otherChart) : [])];
-  const names = charts.map(({ metric }) => metric).filter((metric) => metric !== ACCURACY);
-  const { data, error } = useResource<Curves>(
-    names.length === 0
-      ? null
-      : apiAddress(['experiments', detail.experiment, 'curves'], {
-          metrics: names.join(','),
-          points: POINTS,
-          smooth,
-          ...(zoomed && { from, to }),
-        }),
+  const { data, error } = useCurves(
+    logged.size === 0 ? null : curvesAddress(detail.experiment, parameters, more ? others : []),
+    detail.phases.filter(({ state }) => !ENDED.has(state)).map(({ id }) => id),
     live.curves,
   );
   const whole = useMemo(() => wholeWindow(detail.phases), [detail.phases.at(-1)?.to]);
@@ -108,7 +161,7 @@ export function CurvesView({ detail }: { detail: ExperimentDetail }) {
         <Legend detail={detail} />
       </form>
       {error === null ? null : <Trouble what="The curves could not be read" error={error} />}
-      {names.length === 0 ? (
+      {logged.size === 0 ? (
         <Notice title="No training step yet">The curves appear with the first step, by themselves.</Notice>
       ) : null}
       <div class="charts" data-ready={String(data !== null)}>
