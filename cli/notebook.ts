@@ -45,7 +45,7 @@ export function addNotebookCommand(program: Command, { store, names }: CommandCo
 /** The notebooks' parameters for an experiment: its home, its name, and its study, whose other seeds are shown with it. */
 async function shownBy(store: Store, experiment: string, known: string[]): Promise<Record<string, string>> {
   const { study } = await requireExperiment(store, experiment, known);
-  return { P2R_HOME: store.home, P2R_EXPERIMENT: experiment, P2R_STUDY: study, P2R_STUDIES: study };
+  return { P2R_HOME: store.home, P2R_EXPERIMENT: experiment, P2R_STUDY: study };
 }
 
 /** Opens JupyterLab on the notebooks until it is ended; `shown` are their parameters. Resolves to its exit code. */

@@ -143,6 +143,7 @@ test('curves: one trace a phase, phases shaded, hover in all charts at once, dow
 test('a drag zooms all charts and is answered with the detail of its window; the address keeps it', async () => {
   await see(address(), async (page) => {
     await drawn(page, 'reward_mean');
+    await page.locator('[data-metric="reward_mean"]').scrollIntoViewIfNeeded();
     const box = await page.locator('[data-metric="reward_mean"] .nsewdrag').boundingBox();
     if (box === null) throw new Error('the chart has no place to drag on');
     const answered = page.waitForResponse((response) => /curves\?.*from=/.test(response.url()));
@@ -241,6 +242,7 @@ test('a live run grows on the page, over a restart, and says when it ends', asyn
     // The trainer died and went on from a checkpoint: one curve, one mark.
     for (let number = crash; number < last; number++) await step(2, number);
     await expect.poll(() => points(page, 'reward_mean')).toBe(last - 1);
+    await page.getByText('as a table').click();
     await page.getByText(`taken over at step ${crash}`).waitFor();
     await page.getByText('┆ restart').first().waitFor();
     await page.locator('.told').getByText('restart', { exact: true }).waitFor();
@@ -347,7 +349,7 @@ test('evaluation: tables, charts, two columns side by side, one sample over the 
     await drawn(page, 'throughput');
     await page.getByText('exact McNemar test').waitFor();
     const [, second] = run.evaluations;
-    await page.getByLabel('B', { exact: true }).selectOption(`${second?.id}:p2r`);
+    await page.locator('.pair select').last().selectOption(`${second?.id}:p2r`);
     await expect.poll(() => page.url()).toContain('b=evaluation');
     await page.getByText('A right (base, p2r)').waitFor();
     await page.goto(`${address('/evaluation')}?sample=${run.heldOut}`);

@@ -11,6 +11,7 @@ import { createGateClient } from '../../cli/services/gate-client.ts';
 import { createSystemSource } from '../../cli/services/system-source.ts';
 import { readEvents, readExperiment, writeExperiment } from '../../store/experiments.ts';
 import { openStore } from '../../store/layout.ts';
+import { readPhaseMetrics } from '../../store/metrics.ts';
 import { loadStudy } from '../../studies/index.ts';
 import { planExperiment } from '../../studies/plan.ts';
 import { recordOf } from '../../studies/revisions.ts';
@@ -129,13 +130,28 @@ test('a waiting phase cannot be overlooked, shows what a retry would do, and is 
   await page.getByText('With lr = 1e-7.').waitFor();
   await page.getByRole('button', { name: 'Not now' }).click();
   expect((await readEvents(store, experiment)).filter(({ type }) => type === 'phase-retried')).toEqual([]);
-  await page.getByRole('button', { name: 'Retry' }).click();
-  await page.getByRole('button', { name: 'Yes, retry' }).click();
+  // The decision itself by keyboard.
+  await page.getByRole('button', { name: 'Retry' }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Yes, retry' }).waitFor();
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
 
   await page.locator('.title .badge[data-state="completed"]').waitFor();
   await handle.result();
   const record = await readExperiment(store, experiment);
   expect(record?.decisions['iteration-1/perceiver']?.overrides).toEqual({ lr: 1e-7 });
+  // The phase really ran again, to its end and under its new key.
+  const retried = record?.phases[0];
+  const types = (await readEvents(store, experiment)).flatMap(({ type, phase }) =>
+    phase === 'iteration-1/perceiver' ? type : [],
+  );
+  expect(types).toEqual(['phase-started', 'phase-waiting', 'phase-retried', 'phase-completed']);
+  const rows = await readPhaseMetrics(store, retried?.key ?? '');
+  expect(rows.map(({ step }) => step)).toEqual([1, 2]);
+  await page.goto(`${served.url}/experiments/${experiment}`);
+  await page.locator('.told').getByText('retried', { exact: true }).waitFor();
+  await page.locator('.track-bar[data-role="waiting"]').waitFor();
 
   await page.goto(`${served.url}/system`);
   await page

@@ -283,15 +283,20 @@ function Timeline({ detail }: { detail: ExperimentDetail }) {
   ]);
   const rows = [...detail.evaluations.filter(({ after }) => after === null).map(evaluationRow), ...phaseRows];
   return (
-    <details class="timeline" open={detail.phases.length <= 4}>
-      <summary>Phases and evaluations</summary>
-      <Track timeline={detail.timeline} phases={detail.phases} />
-      <Table
-        caption="In the order in which they run"
-        columns={['Part', 'State', 'Steps', 'Attempts', 'Time a step', 'Reward or accuracy', 'Message']}
-        rows={rows}
-      />
-    </details>
+    <>
+      <details class="timeline" open={detail.phases.length <= 8}>
+        <summary>What ran when</summary>
+        <Track timeline={detail.timeline} phases={detail.phases} />
+      </details>
+      <details class="timeline">
+        <summary>Phases and evaluations as a table</summary>
+        <Table
+          caption="In the order in which they run"
+          columns={['Part', 'State', 'Steps', 'Attempts', 'Time a step', 'Reward or accuracy', 'Message']}
+          rows={rows}
+        />
+      </details>
+    </>
   );
 }
 
