@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['**/*.test.ts'],
+    // What is waited for may come late on a busy machine; how fast it comes is measured elsewhere.
+    expect: { poll: { timeout: 10_000 } },
     exclude: ['node_modules', '.venv', '.venv-notebooks', '.p2r', 'dist'],
     testTimeout: 30_000,
   },

@@ -41,6 +41,7 @@ test('a failure, the wait at the gate, the retry and a restarted trainer are spa
       event(2, 'phase-started', 'iteration-1/perceiver'),
       event(4, 'phase-waiting', 'iteration-1/perceiver', 'loss is not finite'),
       event(9, 'phase-retried', 'iteration-1/perceiver'),
+      event(9, 'phase-started', 'iteration-1/perceiver'),
       event(12, 'phase-completed', 'iteration-1/perceiver'),
       event(12, 'evaluation-started', 'evaluation/p'),
     ],

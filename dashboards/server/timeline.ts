@@ -57,7 +57,6 @@ export function timeline(
     switch (type) {
       case 'phase-started':
       case 'evaluation-started':
-      case 'phase-retried':
         close(phase, time, 'interrupted');
         own(phase).spans.push({ from: time, to: null, state: 'running', end: null });
         break;
@@ -73,6 +72,7 @@ export function timeline(
       case 'evaluation-failed':
         close(phase, time, 'failed');
         break;
+      case 'phase-retried':
       case 'phase-skipped':
         close(phase, time, 'interrupted');
         break;

@@ -2,7 +2,7 @@
 import { createContext } from 'preact';
 import { useContext, useEffect, useRef, useState } from 'preact/hooks';
 import type { StreamEvent } from '../server/api.ts';
-import { get, RequestError } from './requests.ts';
+import { forgetEarly, get, RequestError } from './requests.ts';
 
 /** How often the server has said that something changed, and whether it can be heard. */
 export type Live = { up: boolean; experiment: number; curves: number };
@@ -20,12 +20,14 @@ export function useStream(experiment: string | null): Live {
     const source = new EventSource(
       experiment === null ? '/api/events' : `/api/events?experiment=${encodeURIComponent(experiment)}`,
     );
-    const changed = (event: StreamEvent) =>
+    const changed = (event: StreamEvent) => {
+      if (event !== 'hello') forgetEarly();
       setLive((now) => ({
         up: true,
         experiment: now.experiment + (event === 'hello' ? 0 : 1),
         curves: now.curves + (event === 'hello' || event === 'experiment-changed' ? 0 : 1),
       }));
+    };
     const events: StreamEvent[] = ['hello', 'reset', 'experiment-changed', 'curves-changed'];
     for (const event of events) source.addEventListener(event, () => changed(event));
     source.addEventListener('open', () => setLive((now) => ({ ...now, up: true })));

@@ -33,6 +33,11 @@ export function askEarly(address: string): void {
   early.set(address, answer);
 }
 
+/** Lets go of early answers: something has changed since. */
+export function forgetEarly(): void {
+  early.clear();
+}
+
 /** Asks; throws a {@link RequestError}, or the signal's reason when it was aborted. */
 export async function get<T>(address: string, signal?: AbortSignal): Promise<T> {
   const asked = early.get(address);

@@ -146,7 +146,13 @@ test('a waiting phase cannot be overlooked, shows what a retry would do, and is 
   const types = (await readEvents(store, experiment)).flatMap(({ type, phase }) =>
     phase === 'iteration-1/perceiver' ? type : [],
   );
-  expect(types).toEqual(['phase-started', 'phase-waiting', 'phase-retried', 'phase-completed']);
+  expect(types).toEqual([
+    'phase-started',
+    'phase-waiting',
+    'phase-retried',
+    'phase-started',
+    'phase-completed',
+  ]);
   const rows = await readPhaseMetrics(store, retried?.key ?? '');
   expect(rows.map(({ step }) => step)).toEqual([1, 2]);
   await page.goto(`${served.url}/experiments/${experiment}`);
