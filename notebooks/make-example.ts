@@ -22,6 +22,7 @@ const STUDIES = [
   'tiny-figure-5-ablation',
   'tiny-table-3-cross-checkpoints',
   'tiny-figure-12-boxes',
+  'tiny-figure-4-inference',
   'tiny-figure-8-iterations',
   'tiny-e4-dapo',
 ];

@@ -5,12 +5,12 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Table from 'cli-table3';
-import { type Browser, type CDPSession, chromium, type Page } from 'playwright-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
 import { openStore } from '../../store/layout.ts';
 import { METRICS, metricsLine, nameOf, phaseKey, SIZE, SPIKE, type Spike, writeHome } from './home.ts';
 
@@ -19,6 +19,9 @@ const LIVE = nameOf(1);
 /** Steps of an hour of training, one every ten seconds. */
 const HOUR_OF_STEPS = 360;
 const ZOOMS = 20;
+/** A page that has loaded, or has drawn the last step, is left alone for this long before its memory is looked at. */
+const SETTLE_MS = 5000;
+const EXECUTABLE = process.env.P2R_CHROMIUM ?? '/usr/bin/chromium';
 
 type Row = { what: string; goal: string; measured: string; met: boolean | null };
 const rows: Row[] = [];
@@ -86,8 +89,10 @@ async function measure(home: string, spikes: Spike[]): Promise<void> {
       say('zoom');
       await measureZoom(page, server.url);
       say('live');
-      await measureLive(page, server.url, home);
+      const { append } = await measureLive(page, server.url, home);
       await page.context().close();
+      say('memory');
+      await measureMemory(server.url, append);
       say('rollouts');
       await measureFilter(browser, server.url);
     } finally {
@@ -217,7 +222,7 @@ async function measureZoom(page: Page, url: string): Promise<void> {
   add('zoom to the first chart redrawn with its detail, median', median(redraws), null, 'ms');
 }
 
-async function measureLive(page: Page, url: string, home: string): Promise<void> {
+async function measureLive(page: Page, url: string, home: string): Promise<{ append: () => Promise<void> }> {
   const file = path.join(openStore(home).attempt(phaseKey(LIVE, 'reasoner'), 1), 'metrics.jsonl');
   let step = SIZE.steps / 2 - 1000;
   const append = () => {
@@ -242,37 +247,59 @@ async function measureLive(page: Page, url: string, home: string): Promise<void>
   }
   add('live step visible, median of 20', median(delays), 1000, 'ms');
   add('live step visible, slowest of 20', Math.max(...delays), 1000, 'ms');
-  const session = await page.context().newCDPSession(page);
-  add('browser heap of a live page at its start', await heap(session), null, 'MB');
-  add('memory of the page’s process at its start', await rendererMemory(page), null, 'MB');
-  for (let update = 0; update < HOUR_OF_STEPS; update++) {
-    await append();
-    await sleep(80);
-  }
-  await until(page, 0, shown());
-  add(`browser heap after ${HOUR_OF_STEPS} live steps (an hour, sped up)`, await heap(session), 400, 'MB');
-  add('memory of the page’s process then', await rendererMemory(page), 400, 'MB');
+  return { append };
 }
 
-async function heap(session: CDPSession): Promise<number> {
-  await session.send('HeapProfiler.enable');
-  await session.send('HeapProfiler.collectGarbage');
-  return (await session.send('Runtime.getHeapUsage')).usedSize / 1e6;
-}
-
-/** Resident memory of the largest renderer process. */
-async function rendererMemory(page: Page): Promise<number> {
-  const session = await page.context().browser()?.newBrowserCDPSession();
-  const processes = (await session?.send('SystemInfo.getProcessInfo'))?.processInfo ?? [];
-  const sizes = await Promise.all(
-    processes
-      .filter(({ type }) => type === 'renderer')
-      .map(async ({ id }) => {
-        const status = await readFile(`/proc/${id}/status`, 'utf8').catch(() => '');
-        return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1000;
-      }),
+/**
+ * Memory of a live page after an hour of steps, in a Chromium of its own that nobody inspects: what reads a page's traffic keeps copies of
+ * it in the page's process.
+ */
+async function measureMemory(url: string, append: () => Promise<void>): Promise<void> {
+  const profile = await mkdtemp(path.join(os.tmpdir(), 'p2r-bench-chromium-'));
+  const child = spawn(
+    EXECUTABLE,
+    [
+      '--headless=new',
+      '--no-sandbox',
+      '--window-size=1280,900',
+      `--user-data-dir=${profile}`,
+      `${url}/experiments/${LIVE}`,
+    ],
+    { stdio: 'ignore' },
   );
-  return Math.max(0, ...sizes);
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  try {
+    await sleep(SETTLE_MS);
+    add('memory of the page’s process at its start', await rendererMemory(child.pid ?? 0), null, 'MB');
+    for (let update = 0; update < HOUR_OF_STEPS; update++) {
+      await append();
+      await sleep(80);
+    }
+    await sleep(SETTLE_MS);
+    const memory = await rendererMemory(child.pid ?? 0);
+    add(`memory after ${HOUR_OF_STEPS} live steps (an hour, sped up)`, memory, 400, 'MB');
+  } finally {
+    child.kill('SIGTERM');
+    await ended;
+    await rm(profile, { recursive: true, force: true });
+  }
+}
+
+/** Resident memory of the largest renderer among a Chromium's processes, in MB. */
+async function rendererMemory(root: number): Promise<number> {
+  const own = new Set([root]);
+  let largest = 0;
+  // Parents have lower numbers than their children, save where numbers have begun anew.
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  for (const pid of pids.sort((a, b) => a - b)) {
+    const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+    if (!own.has(Number(/^PPid:\s+(\d+)/m.exec(status)?.[1]))) continue;
+    own.add(pid);
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (command.includes('--type=renderer'))
+      largest = Math.max(largest, Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1000);
+  }
+  return largest;
 }
 
 async function measureFilter(browser: Browser, url: string): Promise<void> {
@@ -316,8 +343,7 @@ async function measureFilter(browser: Browser, url: string): Promise<void> {
 }
 
 async function openBrowser(): Promise<Browser> {
-  const executablePath = process.env.P2R_CHROMIUM ?? '/usr/bin/chromium';
-  return chromium.launch({ executablePath, args: ['--no-sandbox'] });
+  return chromium.launch({ executablePath: EXECUTABLE, args: ['--no-sandbox'] });
 }
 
 const home = await mkdtemp(path.join(os.tmpdir(), 'p2r-bench-dashboard-'));
