@@ -127,9 +127,22 @@ test('scores and predictions have the form that tables, dashboard and notebooks 
 
 test('an evaluation begun by the first version goes on: its old lines stay readable and are asked again', async () => {
   const { key, evaluate } = await prepared();
-  const example = path.join(import.meta.dirname, '../notebooks/example/evaluations');
-  const file = path.join(example, 'evaluation-08d67ea4e9def2286fd38c5f/predictions.jsonl');
-  const old = readFileSync(file, 'utf8').split('\n').slice(0, 3).join('\n');
+  const old = [0, 1, 2]
+    .map((number) =>
+      JSON.stringify({
+        key: `prediction-${number}`,
+        sample_id: `needle-held-out-0-${number}-0`,
+        strategy: 'p2r',
+        kind: 'letter',
+        perceiver_text: '[]',
+        boxes: [[835.2, 349.44, 911.04, 425.28]],
+        text: 'The red circle shows the letter M. The answer is (A).',
+        extracted_answer: 'A',
+        correct: true,
+        metrics: { hit_rate: 0.5, iou: 0.49 },
+      }),
+    )
+    .join('\n');
   writeFileSync(evaluationFiles(store, key).predictions, `${old}\n`);
   await evaluate();
   expect((await readScores(store, key))?.strategies.direct?.count).toBe(2);

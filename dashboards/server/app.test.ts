@@ -2,6 +2,7 @@ import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { EXAMPLE, storedRuns } from '../../test/support/stored-runs.ts';
 import type {
   Curves,
   EvaluationPage,
@@ -9,11 +10,12 @@ import type {
   PairedView,
   RolloutPage,
   SampleHistory,
+  StrategyAnswers,
 } from './api.ts';
 import { createDashboard } from './app.ts';
 
-const EXAMPLE = path.resolve(import.meta.dirname, '..', '..', 'notebooks', 'example');
-const EXPERIMENT = 'tiny-two-iterations-seed1';
+const { run, names } = await storedRuns();
+const EXPERIMENT = run.experiment;
 const TOKEN = 'a-token-of-the-test';
 const page = { html: { body: new Uint8Array(), type: 'text/html' }, assets: new Map() };
 const said: string[] = [];
@@ -156,29 +158,33 @@ test('an image is sent only when a row names it, lies in the dataset and is an i
 test('the list names states, accuracies and what builds on what', async () => {
   const { experiments, unreadable } = await answer<ExperimentList>('/api/experiments');
   expect(unreadable).toEqual([]);
-  expect(experiments.map(({ experiment, state }) => [experiment, state])).toEqual([
-    ['tiny-two-iterations-seed3', 'completed'],
-    ['tiny-two-iterations-seed2', 'completed'],
-    ['tiny-two-iterations-seed1', 'completed'],
-  ]);
-  for (const { base_accuracy, best_accuracy, step, total_steps } of experiments) {
-    expect(best_accuracy ?? 0).toBeGreaterThan(base_accuracy ?? 1);
+  expect(experiments.map(({ experiment }) => experiment).sort()).toEqual(names);
+  for (const { state, step, total_steps } of experiments) {
+    expect(state).toBe('completed');
     expect(step).toBe(total_steps);
   }
+  const shown = experiments.find(({ experiment }) => experiment === EXPERIMENT);
+  const { rows } = await answer<EvaluationPage>(under('evaluation'));
+  const accuracies = rows.filter(({ strategy }) => strategy === 'p2r').map(({ accuracy }) => accuracy);
+  expect(shown?.best_accuracy).toBe(Math.max(...accuracies));
 });
 
 test('curves come in columns, phase by phase, inside the window', async () => {
-  const curves = await answer<Curves>(under('curves?metrics=reward_mean,never&from=10&to=25&smooth=0.9'));
-  const series = curves.metrics.reward_mean ?? [];
-  expect(series.map(({ phase }) => phase).slice(0, 2)).toEqual([
-    'iteration-1/perceiver',
-    'iteration-1/reasoner',
-  ]);
-  expect(series[0]?.x).toEqual([9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]);
-  expect(series[1]?.x).toEqual([21, 22, 23, 24, 25, 26]);
-  expect(series[0]?.y).toHaveLength(12);
-  expect(series[0]?.smooth).toHaveLength(12);
-  expect(new Set(curves.metrics.never?.[0]?.y)).toEqual(new Set([null]));
+  const [first, second] = run.phases;
+  const border = first?.total_steps ?? 0;
+  const [from, to] = [border - 3, border + 2];
+  const query = `curves?metrics=reward_mean,never&from=${from}&to=${to}&smooth=0.9`;
+  const { metrics } = await answer<Curves>(under(query));
+  const series = metrics.reward_mean ?? [];
+  expect(series.map(({ phase }) => phase).slice(0, 2)).toEqual([first?.id, second?.id]);
+  // One neighbour on each side of the window.
+  expect(series[0]?.x).toEqual([from - 1, from, from + 1, from + 2, from + 3]);
+  expect(series[1]?.x).toEqual([border + 1, border + 2, border + 3]);
+  expect(series[0]?.y).toEqual((run.rows[0] ?? []).slice(-5).map(({ reward_mean }) => reward_mean));
+  expect(series[0]?.smooth).toHaveLength(5);
+  expect(metrics.never).toEqual([]);
+  const part = await answer<Curves>(under(`curves?metrics=reward_mean&phases=${second?.id}`));
+  expect(part.metrics.reward_mean?.map(({ phase }) => phase)).toEqual([second?.id]);
   expect(await status(under('curves?metrics=../x'))).toBe(400);
   expect(await status(under('curves?metrics=kl&from=5&to=5'))).toBe(400);
   expect(await status(under('curves?metrics=kl&points=100000'))).toBe(400);
@@ -188,20 +194,24 @@ test('the CSV holds every step', async () => {
   const text = await (await ask(under('curves.csv?metrics=reward_mean,kl'))).text();
   const lines = text.trimEnd().split('\n');
   expect(lines[0]).toBe('global_step,phase,step,attempt,reward_mean,kl');
-  expect(lines).toHaveLength(61);
-  expect(lines[21]).toMatch(/^21,iteration-1\/reasoner,1,1,/);
+  expect(lines).toHaveLength(1 + run.rows.reduce((sum, rows) => sum + rows.length, 0));
+  const second = (run.rows[0]?.length ?? 0) + 1;
+  expect(lines[second]?.startsWith(`${second},${run.phases[1]?.id},1,1,`)).toBe(true);
 });
 
 test('rollouts are filtered, ordered and joined with their samples', async () => {
   const all = await answer<RolloutPage>(under('rollouts?limit=100'));
-  expect(all.total).toBe(256);
-  expect(all.steps).toEqual({ 'iteration-1/perceiver': [1, 20], 'iteration-1/reasoner': [1, 10] });
-  expect(all.rollouts[0]?.phase).toBe('iteration-1/reasoner');
+  expect(all.total).toBe(run.rollouts);
+  const kept = Object.keys(all.steps);
+  expect(run.phases.map(({ id }) => id)).toEqual(expect.arrayContaining(kept));
+  const newest = run.phases.findLast(({ id }) => kept.includes(id));
+  expect(all.rollouts[0]?.phase).toBe(newest?.id);
+  expect(all.steps[newest?.id ?? '']).toEqual([1, newest?.total_steps]);
   const right = await answer<RolloutPage>(under('rollouts?correct=true&limit=1'));
   const wrong = await answer<RolloutPage>(under('rollouts?correct=false&limit=1'));
   expect(right.total + wrong.total).toBe(all.total);
   const ordered = await answer<RolloutPage>(
-    under('rollouts?phase=iteration-1/perceiver&order=iou&descending=false&limit=100'),
+    under(`rollouts?phase=${kept[0]}&order=iou&descending=false&limit=100`),
   );
   const overlaps = ordered.rollouts.map(({ iou }) => iou ?? 0);
   expect(overlaps).toEqual([...overlaps].sort((a, b) => a - b));
@@ -209,37 +219,42 @@ test('rollouts are filtered, ordered and joined with their samples', async () =>
   expect(split.total).toBeLessThan(all.total);
   expect(split.rollouts.every(({ disagreement }) => (disagreement ?? 0) >= 0.01)).toBe(true);
   const [first] = ordered.rollouts;
-  expect(first?.sample?.kind).toBe('letter');
+  expect(all.kinds).toContain(first?.sample?.kind);
   expect(first?.completion).not.toBe('');
   expect(first?.crops).toHaveLength(Math.min(3, first?.boxes.length ?? 0));
-  const kinds = await answer<RolloutPage>(under('rollouts?kind=same&limit=100'));
-  expect(kinds.total).toBeGreaterThan(0);
-  expect(kinds.rollouts.every(({ sample }) => sample?.kind === 'same')).toBe(true);
+  const kind = all.kinds.at(-1) ?? '';
+  const ofKind = await answer<RolloutPage>(under(`rollouts?kind=${encodeURIComponent(kind)}&limit=100`));
+  expect(ofKind.total).toBeGreaterThan(0);
+  expect(ofKind.rollouts.every(({ sample }) => sample?.kind === kind)).toBe(true);
   const injected = await answer<RolloutPage>(under(`rollouts?kind=${encodeURIComponent("' OR 1=1 --")}`));
   expect(injected.total).toBe(0);
 });
 
 test('evaluations: tables, pairs and one sample over the checkpoints agree with one another', async () => {
   const { rows } = await answer<EvaluationPage>(under('evaluation'));
-  expect(rows.map(({ checkpoint, strategy }) => `${checkpoint}/${strategy}`)).toEqual([
-    'base/direct',
-    'base/p2r',
-    'iteration-1-perceiver/p2r',
-    'iteration-1-reasoner/p2r',
-    'iteration-2-perceiver/p2r',
-    'iteration-2-reasoner/p2r',
-  ]);
-  const [base, , , , , last] = rows;
+  expect(rows.map(({ evaluation, strategy }) => `${evaluation}:${strategy}`).sort()).toEqual(
+    run.evaluations
+      .flatMap(({ id }, index) => (run.strategies[index] ?? []).map((one) => `${id}:${one}`))
+      .sort(),
+  );
+  const own = rows.filter(({ strategy }) => strategy === 'p2r');
+  const [base, last] = [own[0], own.at(-1)];
   const { attribution } = last ?? {};
   expect(Object.values(attribution ?? {}).reduce((sum, count) => sum + count, 0)).toBe(last?.count);
   expect((attribution?.hit_right ?? 0) + (attribution?.miss_right ?? 0)).toBe(last?.correct);
-  const pair = await answer<PairedView>(
-    under('pairs?a=evaluation/base:direct&b=evaluation/iteration-2-reasoner:p2r'),
-  );
+  const pair = await answer<PairedView>(under(`pairs?a=${base?.evaluation}:p2r&b=${last?.evaluation}:p2r`));
   expect(pair.count).toBe(base?.count);
   expect(pair.difference).toBeCloseTo((last?.accuracy ?? 0) - (base?.accuracy ?? 0), 12);
   expect(pair.changed).toHaveLength(pair.only_a + pair.only_b);
-  expect(await status(under('pairs?a=evaluation/base:direct&b=nothing:p2r'))).toBe(404);
+  expect(await status(under('pairs?a=evaluation/base:p2r&b=nothing:p2r'))).toBe(404);
+  const several = run.evaluations[run.strategies.findIndex((strategies) => strategies.length > 1)];
+  const answers = await answer<StrategyAnswers>(under(`answers?evaluation=${several?.id}`));
+  expect(answers.patterns.reduce((sum, { samples }) => sum + samples.length, 0)).toBe(answers.samples);
+  for (const [place, strategy] of answers.strategies.entries()) {
+    const row = rows.find((one) => one.evaluation === several?.id && one.strategy === strategy);
+    expect(answers.confusion[place]?.[place]).toBe(row?.correct);
+  }
+  expect(await status(under('answers?evaluation=nothing'))).toBe(404);
   const id = pair.changed[0]?.sample_id ?? '';
   const history = await answer<SampleHistory>(under(`predictions?sample=${id}`));
   expect(history.predictions).toHaveLength(rows.length);

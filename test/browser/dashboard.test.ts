@@ -7,15 +7,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Curves, RolloutPage } from '../../dashboards/server/api.ts';
 import { readExperiment, writeExperiment } from '../../store/experiments.ts';
 import { openStore } from '../../store/layout.ts';
-import {
-  copyOfExample,
-  lowContrast,
-  openBrowser,
-  openPage,
-  picture,
-  serveHome,
-  storedRuns,
-} from './support.ts';
+import { storedRuns } from '../support/stored-runs.ts';
+import { copyOfExample, lowContrast, openBrowser, openPage, picture, serveHome } from './support.ts';
 
 const { run, names } = await storedRuns();
 const EXPERIMENT = run.experiment;
