@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     include: ['**/*.test.ts'],
     // What is waited for may come late on a busy machine; how fast it comes is measured elsewhere.
-    expect: { poll: { timeout: 10_000 } },
+    expect: { poll: { timeout: 20_000 } },
     exclude: ['node_modules', '.venv', '.venv-notebooks', '.p2r', 'dist'],
     testTimeout: 30_000,
   },

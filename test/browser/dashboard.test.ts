@@ -256,7 +256,7 @@ test('a live run grows on the page, over a restart, and says when it ends', asyn
     await page.locator('.title .badge[data-state="completed"]').waitFor();
     await expect.poll(() => points(page, 'reward_mean')).toBe(last);
   });
-});
+}, 120_000);
 
 test('samples: filters reach every rollout, the gallery leads to one sample over training', async () => {
   await see(address('/samples'), async (page) => {
