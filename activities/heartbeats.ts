@@ -5,13 +5,34 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 /** Time that Temporal has to say whether a workflow is open. */
 const DESCRIBE_MS = 5000;
 
+/** Activities that send pointers of their own. */
+const pointing = new WeakSet<Context>();
+
 /** Sends a heartbeat with a pointer (never progress itself) every second until disposed. */
 export function beating(pointer: () => Record<string, unknown>): Disposable {
   const context = Context.current();
+  pointing.add(context);
   const beat = () => context.heartbeat(pointer());
   beat();
   const timer = setInterval(beat, 1000);
   return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** An activity that sends heartbeats while it runs, so that Temporal misses a dead worker in seconds and not when a time-out has passed. */
+export function withHeartbeats<Input, Output>(
+  run: (input: Input) => Promise<Output>,
+): (input: Input) => Promise<Output> {
+  return async (input) => {
+    const context = Context.current();
+    const timer = setInterval(() => {
+      if (!pointing.has(context)) context.heartbeat();
+    }, 1000);
+    try {
+      return await run(input);
+    } finally {
+      clearInterval(timer);
+    }
+  };
 }
 
 /** Rejects (CancelledFailure) as soon as the activity is cancelled, for use in a race. */

@@ -14,7 +14,7 @@ const NEVER_RETRIED = [
   'StrategyUnfit',
 ];
 
-/** Book-keeping: quick, retried until it works. */
+/** Book-keeping: quick (but for the hashing of files), retried until it works, elsewhere within seconds when its worker dies. */
 export const {
   phaseIsComplete,
   evaluationIsComplete,
@@ -31,6 +31,7 @@ export const {
   releaseSlot,
 } = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
+  heartbeatTimeout: '10s',
   retry: { initialInterval: '1s', maximumInterval: '30s', nonRetryableErrorTypes: NEVER_RETRIED },
 });
 
