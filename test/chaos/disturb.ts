@@ -24,7 +24,7 @@ export type Outcome = {
 export type Disturbance = { outcomes: Outcome[]; violations: string[]; looks: number };
 
 /** An experiment that shows no result for this long has not recovered. */
-const GIVEN_UP_MS = 240_000;
+const GIVEN_UP_MS = 600_000;
 const LOOK_MS = 200;
 
 /** After this long without a fault that fits what is being computed, all kinds are tried again. */
