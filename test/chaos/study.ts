@@ -2,7 +2,7 @@
 import tinySmoke from '../../studies/tiny-smoke.ts';
 
 /** Steps that pass, on average, from one fault to the next (measured), with some to spare. */
-const STEPS_PER_FAULT = 2.2;
+const STEPS_PER_FAULT = 3;
 /** So that a phase's checkpoints stay within the disk: one is some 70 MB. */
 const FAULTS_PER_ITERATION = 20;
 
