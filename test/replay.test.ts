@@ -12,7 +12,7 @@ beforeAll(async () => {
   bundle = await bundleWorkflowCode({
     workflowsPath: path.resolve(import.meta.dirname, '..', 'workflows', 'index.ts'),
   });
-});
+}, 60_000);
 
 function read(name: string): { events: { eventType: string }[] } {
   return JSON.parse(readFileSync(path.join(HISTORIES, name), 'utf8')) as { events: { eventType: string }[] };
