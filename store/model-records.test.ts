@@ -40,6 +40,11 @@ test('the files as they were recorded are whole; card and record may change', as
   expect(await licenceOf(directory)).toBeNull();
 });
 
+test('figures of one split alone are those of held-out scenes', async () => {
+  write('training.json', JSON.stringify({ ...RECORD, figures: RECORD.figures['held-out'] }));
+  expect(await readModelRecord(directory)).toEqual(RECORD);
+});
+
 test('a changed, a missing and an added file are named', async () => {
   write('model.safetensors', 'weighty');
   rmSync(path.join(directory, 'config.json'));

@@ -29,7 +29,11 @@ export const ModelRecord = z.looseObject({
   seed: z.int(),
   commit: z.string(),
   parameters: z.int().positive(),
-  figures: z.record(z.string(), ModelFigures),
+  // The recipe measures the held-out split alone or several; one alone stands there without its name.
+  figures: z.union([
+    ModelFigures.transform((figures) => ({ 'held-out': figures })),
+    z.record(z.string(), ModelFigures),
+  ]),
   files: z.record(
     z.string().regex(/^[\w][\w.-]*$/, 'must be the name of a file beside it'),
     z.string().regex(/^[0-9a-f]{64}$/, 'must be a sha256'),
