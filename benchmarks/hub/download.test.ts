@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
@@ -33,10 +33,22 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
   if (cut !== null && file === content) {
     const length = cut;
     cut = null;
-    response.write(rest.subarray(0, length), () => response.destroy());
+    response.write(rest.subarray(0, length));
+    // A reset drops what the client has not read yet: the cut comes once it is on the disk.
+    whenWritten(path.join(folder, 'data/a b.bin.part'), length, () => response.destroy());
     return;
   }
   response.end(rest);
+}
+
+function whenWritten(file: string, bytes: number, then: () => void): void {
+  const watcher = watch(path.dirname(file), look);
+  function look() {
+    if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) < bytes) return;
+    watcher.close();
+    then();
+  }
+  look();
 }
 
 const options = (): DownloadOptions => ({
