@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+
 from p2r_engines import trl
 from p2r_engines.engine_main import main
 from p2r_engines.rewards import Completion, Judgement, RewardClient
