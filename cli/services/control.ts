@@ -67,16 +67,17 @@ export async function down(store: Store, say: (line: string) => void): Promise<v
     ...(await records(store.phases, 'services', null)),
     ...(await records(store.evaluations, 'services', null)),
   ];
-  await Promise.all([
-    ...trainers.map((file) =>
+  // A trainer in the middle of a step still needs its rewards, and they the model.
+  await Promise.all(
+    trainers.map((file) =>
       stop(
         file,
         10 * 60_000,
         oncePer(5000, () => say('waiting for the trainer to finish its step and commit')),
       ),
     ),
-    ...servers.map((file) => stop(file, 5000)),
-  ]);
+  );
+  await Promise.all(servers.map((file) => stop(file, 5000)));
 }
 
 function signalPid(pid: number): void {
