@@ -447,7 +447,9 @@ test('a phase workflow that is reset loses no step, and no line is written twice
   // The trainer goes on once the new run looks after it: earlier, the phase might be done before the new run begins.
   const again = workflow.getHandle(workflowId, runId);
   const training = async () =>
-    (await again.describe()).raw.pendingActivities?.some(({ activityType }) => activityType?.name === 'trainRole');
+    (await again.describe()).raw.pendingActivities?.some(
+      ({ activityType }) => activityType?.name === 'trainRole',
+    );
   await expect.poll(training).toBe(true);
   await rm(hold);
   expect(await again.result()).toMatchObject({ key, how: 'computed' });
