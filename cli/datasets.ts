@@ -9,11 +9,10 @@ import { FORMATS, openBenchmark } from '../benchmarks/open.ts';
 import { contaminated, hashImage, type ImageHashes } from '../benchmarks/statistics/contamination.ts';
 import type { Store } from '../store/layout.ts';
 import { EXIT, UserError } from './errors.ts';
-import { readerTools } from './evaluate.ts';
+import { readerTools } from './eval-benchmark.ts';
+import { say } from './render.ts';
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
-const say = (line: string) => process.stderr.write(`${line}\n`);
-
 /** Runs with the errors of files and the hub as sentences. */
 async function mended<T>(work: () => Promise<T>): Promise<T> {
   try {

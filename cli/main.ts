@@ -31,7 +31,7 @@ import { addGcCommand } from './gc-command.ts';
 import { addModelsCommand } from './models-command.ts';
 import { addNotebookCommand } from './notebook.ts';
 import { ensurePython } from './python-environment.ts';
-import { progressLines, resultRows, resultTable } from './render.ts';
+import { progressLines, resultRows, resultTable, say } from './render.ts';
 import { addReportCommand } from './report-command.ts';
 import { addResultsCommand } from './results-command.ts';
 import { down, runningServices, up } from './services/control.ts';
@@ -39,7 +39,6 @@ import { dashboardAddress } from './services/dashboard-token.ts';
 import { addStudiesCommand } from './studies-command.ts';
 
 const store: Store = openStore(process.env.P2R_HOME ?? path.join(PROJECT, '.p2r'));
-const say = (line: string) => process.stderr.write(`${line}\n`);
 const print = (line: string) => process.stdout.write(`${line}\n`);
 const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
 

@@ -13,10 +13,9 @@ import { MODEL_RECORD, readModelRecord } from '../store/model-records.ts';
 import { EXIT, UserError } from './errors.ts';
 import type { PretrainOptions } from './models-command.ts';
 import { ensurePython } from './python-environment.ts';
-import { duration } from './render.ts';
+import { duration, say } from './render.ts';
 
 const run = promisify(execFile);
-const say = (line: string) => process.stderr.write(`${line}\n`);
 const print = (line: string) => process.stdout.write(`${line}\n`);
 
 const MADE = ['capable', 'base'];

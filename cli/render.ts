@@ -11,6 +11,9 @@ const percent = (value: number | null | undefined) =>
 const fixed = (value: number | null | undefined, digits: number) =>
   value === null || value === undefined ? '-' : value.toFixed(digits);
 
+/** A line for people, on stderr: stdout is for data. */
+export const say = (line: string): boolean => process.stderr.write(`${line}\n`);
+
 /** `1 h 02 min`, `3 min 20 s`, `45 s`. */
 export function duration(seconds: number): string {
   const s = Math.round(seconds);
