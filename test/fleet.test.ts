@@ -8,7 +8,7 @@ import { rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { committedSteps } from '../store/checkpoints.ts';
@@ -21,9 +21,9 @@ import { recordOf } from '../studies/revisions.ts';
 import { parseStudy } from '../studies/study.ts';
 import { workerFleets } from '../temporal.config.ts';
 import { CPU_QUEUE } from '../workflows/queues.ts';
-import { SEARCH_ATTRIBUTES } from '../workflows/search-attributes.ts';
 import { gpuFreeActivities } from './support/gpu-free-world.ts';
 import { makeNetwork } from './support/network.ts';
+import { temporalServer } from './support/temporal-server.ts';
 
 const PROJECT = path.resolve(import.meta.dirname, '..');
 const HOME = mkdtempSync(path.join(os.tmpdir(), 'p2r-fleet-'));
@@ -47,12 +47,7 @@ function startHost(number: 0 | 1, stuckAt: number): ChildProcess {
 }
 
 beforeAll(async () => {
-  environment = await TestWorkflowEnvironment.createLocal({
-    server: {
-      executable: { type: 'existing-path', path: path.join(PROJECT, '.venv', 'bin', 'temporal') },
-      searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-    },
-  });
+  environment = await temporalServer();
   address = (await network?.publish(environment.address)) ?? environment.address;
   const script = {
     metrics: () => ({}),

@@ -5,7 +5,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { createTrainingActivities } from '../activities/training.ts';
@@ -21,10 +21,10 @@ import { fork, recordOf, revise } from '../studies/revisions.ts';
 import { parseStudy } from '../studies/study.ts';
 import { abortPhaseUpdate, retryPhaseUpdate, skipPhaseUpdate } from '../workflows/decisions.ts';
 import { pauseUpdate, resumeUpdate } from '../workflows/experiment.ts';
-import { SEARCH_ATTRIBUTES } from '../workflows/search-attributes.ts';
 import type { PhasePlan } from '../workflows/types.ts';
 import { gpuFreeActivities, type Log, type Script } from './support/gpu-free-world.ts';
 import { recordedHistory } from './support/recorded-history.ts';
+import { temporalServer } from './support/temporal-server.ts';
 
 const STAND_IN = path.resolve(import.meta.dirname, '..', 'activities', 'fixtures', 'trainer-stand-in.mjs');
 const PROJECT = path.resolve(import.meta.dirname, '..');
@@ -47,12 +47,7 @@ let running: Promise<void>;
 
 beforeAll(async () => {
   Runtime.install({ logger: new DefaultLogger('ERROR') });
-  environment = await TestWorkflowEnvironment.createLocal({
-    server: {
-      executable: { type: 'existing-path', path: path.join(PROJECT, '.venv', 'bin', 'temporal') },
-      searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-    },
-  });
+  environment = await temporalServer();
   bundle = await bundleWorkflowCode({ workflowsPath: path.join(PROJECT, 'workflows', 'index.ts') });
   worker = await Worker.create({
     connection: environment.nativeConnection,

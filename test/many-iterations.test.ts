@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeExperiment } from '../store/experiments.ts';
@@ -12,8 +12,8 @@ import { loadStudy } from '../studies/index.ts';
 import { planExperiment } from '../studies/plan.ts';
 import { recordOf } from '../studies/revisions.ts';
 import { parseStudy } from '../studies/study.ts';
-import { SEARCH_ATTRIBUTES } from '../workflows/search-attributes.ts';
 import { gpuFreeActivities, type Script } from './support/gpu-free-world.ts';
+import { temporalServer } from './support/temporal-server.ts';
 
 const PROJECT = path.resolve(import.meta.dirname, '..');
 const HOME = mkdtempSync(path.join(os.tmpdir(), 'p2r-iterations-'));
@@ -22,12 +22,7 @@ let environment: TestWorkflowEnvironment;
 
 beforeAll(async () => {
   Runtime.install({ logger: new DefaultLogger('ERROR') });
-  environment = await TestWorkflowEnvironment.createLocal({
-    server: {
-      executable: { type: 'existing-path', path: path.join(PROJECT, '.venv', 'bin', 'temporal') },
-      searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-    },
-  });
+  environment = await temporalServer();
 }, 60_000);
 
 afterAll(async () => {

@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, Worker } from '@temporalio/worker';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -16,8 +16,8 @@ import { loadStudy } from '../../studies/index.ts';
 import { planExperiment } from '../../studies/plan.ts';
 import { recordOf } from '../../studies/revisions.ts';
 import { TASK_QUEUE } from '../../temporal.config.ts';
-import { SEARCH_ATTRIBUTES } from '../../workflows/search-attributes.ts';
 import { gpuFreeActivities } from '../support/gpu-free-world.ts';
+import { temporalServer } from '../support/temporal-server.ts';
 import { lowContrast, openBrowser, openPage, picture, serveHome } from './support.ts';
 
 const PROJECT = path.resolve(import.meta.dirname, '..', '..');
@@ -35,12 +35,7 @@ let served: Awaited<ReturnType<typeof serveHome>>;
 const addressBefore = process.env.TEMPORAL_ADDRESS;
 
 beforeAll(async () => {
-  environment = await TestWorkflowEnvironment.createLocal({
-    server: {
-      executable: { type: 'existing-path', path: path.join(PROJECT, '.venv', 'bin', 'temporal') },
-      searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-    },
-  });
+  environment = await temporalServer();
   process.env.TEMPORAL_ADDRESS = environment.address;
   worker = await Worker.create({
     connection: environment.nativeConnection,
