@@ -34,7 +34,8 @@ export type ServeInput = {
 };
 
 const MAX_FAILED_STARTS = 3;
-const START_TIMEOUT_MS = 15 * 60_000;
+/** How long a server may take until it answers: gigabytes are read and compiled for; the embedded one takes ten seconds. */
+const startTimeout = (kind: Serving['kind']) => (kind === 'embedded' ? 90_000 : 15 * 60_000);
 
 /** Time between two looks at a vLLM server's load, which is kept with the run. */
 const LOAD_INTERVAL_MS = 5000;
@@ -314,7 +315,7 @@ async function bringUp(
     token,
     ...(serving.kind === 'vllm' && { sleep_seconds: serving.sleep_seconds }),
   };
-  const deadline = Date.now() + START_TIMEOUT_MS;
+  const deadline = Date.now() + startTimeout(kind);
   while (Date.now() < deadline && !signal.aborted) {
     if (!(await isAlive(record))) return null;
     if (await answers(endpoint, kind)) {
