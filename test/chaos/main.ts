@@ -21,7 +21,7 @@ const USAGE = `Usage: npm run chaos -- [--faults N] [--seed S] [--only TEXT]... 
 
 Runs one small experiment undisturbed and once more under N faults at random moments, and compares the two.
 
-  --faults N   how many faults (default 100, about half an hour on two cores)
+  --faults N   how many faults (default 100, about an hour on two cores)
   --seed S     decides the faults' order and moments, and is the experiment's seed (default 1)
   --only TEXT  only kinds of fault whose name holds TEXT; the table in docs/reliability.md is left alone
   --work DIR   keep homes and report.json there; an undisturbed run that is there is used again
