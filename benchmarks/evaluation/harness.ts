@@ -35,9 +35,11 @@ async function standIn({ slots, latency, faults }: StandIn): Promise<{ child: Ch
   return { child, url: z.object({ url: z.string() }).parse(JSON.parse(String(line))).url };
 }
 
-/** Peak resident memory of a live process in MiB, or 0 where the system does not tell. */
-async function peakMebibytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+/** Peak resident memory in MiB of what a live launcher started, or 0 where the system does not tell. */
+async function peakMebibytes(launcher: number): Promise<number> {
+  const text = (file: string) => readFile(`/proc/${file}`, 'utf8').catch(() => '');
+  const [child] = (await text(`${launcher}/task/${launcher}/children`)).split(' ');
+  const status = child === undefined || child === '' ? '' : await text(`${child}/status`);
   return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024;
 }
 
@@ -53,7 +55,7 @@ export async function evaluate(benchmark: string, server: StandIn, timeout: numb
     const child = spawn(
       process.execPath,
       [
-        path.join(ROOT, 'cli/main.ts'),
+        path.join(ROOT, 'cli/bin/p2r.mjs'),
         ...['eval', '--benchmark', benchmark, '--strategies', 'p2r', '--json'],
         ...['--base-url', `${url}/v1`, '--model', 'stand-in', '--concurrency', String(server.slots)],
         ...['--prompt-set', 'authors-evaluation', '--image-rules', 'paper', '--timeout', String(timeout)],
