@@ -1,7 +1,8 @@
 """The recipe's command: from nothing to a capable model and a base, in one resumable run.
 
 `python -m p2r_engines.pretraining.recipe --size middle --out DIRECTORY` writes DIRECTORY/capable and DIRECTORY/base. Running it again
-goes on where the last one stopped. Progress goes to stderr, one JSON line each.
+goes on where the last one stopped. Progress goes to stderr, one JSON line each. With `--capable DIRECTORY` only stage C is trained,
+from a capable checkpoint written before: other habits cost minutes then.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from p2r_engines.needle_scenes import KINDS
+from p2r_engines.needle_scenes import DETAIL_KINDS, KINDS
 from p2r_engines.pretraining.examples import Habits, draw_examples
 from p2r_engines.pretraining.export import write_directory
 from p2r_engines.pretraining.held_out import Item, Speaker, figures, held_out_items, summary
@@ -58,8 +59,9 @@ def report(event: str, **values: Any) -> None:
 class Run:
     """One run of the recipe in a directory. `state.pt` holds weights, optimiser, stage and step of the last save."""
 
-    def __init__(self, plan: Plan, out: Path, processes: int, commit: str) -> None:
+    def __init__(self, plan: Plan, out: Path, processes: int, commit: str, capable: Path | None = None) -> None:
         self.plan, self.out, self.processes, self.commit = plan, out, processes, commit
+        self.capable = capable
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.cuda = self.device.type == "cuda"
         self.size = SIZES[plan.size]
@@ -76,7 +78,19 @@ class Run:
         self._optimiser_state: Any = None
         self._seconds = 0.0
         out.mkdir(parents=True, exist_ok=True)
+        if capable is not None:
+            self._take(capable)
         self._resume()
+
+    def _take(self, capable: Path) -> None:
+        """Stands where stage C begins, with the weights and the record of a capable checkpoint."""
+        from transformers import Qwen3VLForConditionalGeneration
+
+        weights = Qwen3VLForConditionalGeneration.from_pretrained(capable, dtype=torch.float32).state_dict()
+        self.model.load_state_dict(weights)
+        self.model.tie_weights()
+        self.records = json.loads((capable / "training.json").read_text())["stages"]
+        self.stage = 2
 
     @property
     def _state_file(self) -> Path:
@@ -155,6 +169,7 @@ class Run:
         self.records.append(
             {
                 "stage": stage,
+                "device": self.device_name,
                 "steps": steps,
                 "batch": self.plan.batch,
                 "rate": peak,
@@ -163,6 +178,10 @@ class Run:
             }
         )
         self.stage, self.step, self._seconds = self.stage + 1, 0, 0.0
+
+    @property
+    def device_name(self) -> str:
+        return torch.cuda.get_device_name(0) if self.cuda else f"{torch.get_num_threads()} CPU threads"
 
     def _data(self, scenes: int, first: int, habits: Habits) -> Data:
         begun = time.monotonic()
@@ -180,24 +199,34 @@ class Run:
     def _export(self, name: str, habits: Habits | None) -> None:
         import transformers
 
-        items = held_out_items("held-out", HELD_OUT_SEED, self.plan.held_out_scenes)
+        splits = {split: held_out_items(split, HELD_OUT_SEED, self.plan.held_out_scenes) for split in ("held-out", "hard")}
         record = {
             "name": f"{self.plan.size}-{name}",
             "size": asdict(self.size),
             "seed": self.plan.seed,
             "scenes": self.plan.scenes,
             "kinds": KINDS,
+            "detail_kinds": DETAIL_KINDS,
             "habits": None if habits is None else asdict(habits),
             "commit": self.commit,
-            "device": torch.cuda.get_device_name(0) if self.cuda else "CPU",
+            "command": self.command,
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "stages": self.records,
-            "held_out": {"split": "held-out", "seed": HELD_OUT_SEED, "scenes": self.plan.held_out_scenes},
-            "figures": self._measured(name, items),
+            "held_out": {"seed": HELD_OUT_SEED, "scenes": self.plan.held_out_scenes},
+            "figures": {split: self._measured(f"{name}, {split}", items) for split, items in splits.items()},
         }
         write_directory(self.model, self.tokenizer, self.out / name, record)
         report("written", directory=name)
+
+    @property
+    def command(self) -> str:
+        """What makes the checkpoints again."""
+        plan, habits = self.plan, ",".join(f"{value:g}" for value in asdict(self.plan.habits).values())
+        options = f"--size {plan.size} --seed {plan.seed} --scenes {plan.scenes} --habit-scenes {plan.habit_scenes}"
+        trained = f"--steps {','.join(map(str, plan.steps))} --batch {plan.batch} --habits {habits}"
+        source = "" if self.capable is None else " --capable CAPABLE"
+        return f"python -m p2r_engines.pretraining.recipe {options} {trained}{source}"
 
     def finish(self) -> None:
         """Runs what is left: stages A and B, the capable checkpoint, stage C, the base."""
@@ -212,7 +241,7 @@ class Run:
             del data
             development = held_out_items("pretraining", plan.seed + 1, plan.development_scenes)
             self._measured("development", development)
-        if not (self.out / "capable" / "training.json").exists():
+        if self.capable is None and not (self.out / "capable" / "training.json").exists():
             self._export("capable", None)
         if self.stage == 2:
             habitual = self._data(plan.habit_scenes, plan.scenes, plan.habits)
@@ -240,6 +269,7 @@ def main() -> None:
     parser.add_argument("--habits", help="loose, dropped, lean of two and of four, with commas between")
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="that draw scenes")
     parser.add_argument("--commit", default=None, help="named in the cards; default: that of the working directory")
+    parser.add_argument("--capable", type=Path, help="directory of a capable checkpoint to give habits to, in place of stages A and B")
     arguments = parser.parse_args()
     plan = Plan(arguments.size, arguments.seed)
     for name in ("scenes", "habit_scenes", "held_out_scenes", "batch"):
@@ -251,7 +281,7 @@ def main() -> None:
     if arguments.habits is not None:
         plan = replace(plan, habits=Habits(*(float(text) for text in arguments.habits.split(","))))
     torch.set_float32_matmul_precision("high")
-    Run(plan, arguments.out, arguments.processes, arguments.commit or _commit()).finish()
+    Run(plan, arguments.out, arguments.processes, arguments.commit or _commit(), arguments.capable).finish()
 
 
 if __name__ == "__main__":
