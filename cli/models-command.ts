@@ -25,6 +25,7 @@ export type PretrainOptions = {
   steps?: string;
   habits?: string;
   processes?: number;
+  capable?: string;
   cpu?: boolean;
   json?: boolean;
 };
@@ -73,6 +74,7 @@ export function addModelsCommand(program: Command): void {
       listed('four numbers from 0 to 1', /^(?:(?:0|1|0?\.\d+|1\.0+)(?:,(?!$)|$)){4}$/),
     )
     .option('--processes <n>', 'that draw scenes', whole(1))
+    .option('--capable <dir>', 'a capable checkpoint made before: only stage C, which gives it habits')
     .option('--cpu', 'run on the CPU')
     .option('--json', 'print the records of what was made as JSON')
     .description('make a capable model and a base from nothing')
