@@ -196,7 +196,12 @@ def test_greedy_text_equals_that_of_transformers() -> None:
     (said,) = Speaker(Network(model), TOKENIZER, torch.device("cpu")).say([_Request("What is it?", item, [])], 5)
     values, grid = patches.whole(item.image)
     prompt = build_prompt(TOKENIZER, "What is it?", grid, [])
-    pixels = (torch.from_numpy(values).float() / 127.5 - 1).view(-1, 3, 1, 256).expand(-1, -1, 2, -1).reshape(400, -1)
+    pixels = (
+        (torch.from_numpy(values[: grid[0] * grid[1]]).float() / 127.5 - 1)
+        .view(-1, 3, 1, 256)
+        .expand(-1, -1, 2, -1)
+        .reshape(grid[0] * grid[1], -1)
+    )
     ids = torch.tensor([prompt.ids])
     made = model.generate(
         input_ids=ids,

@@ -27,12 +27,16 @@ COLOUR_NAMES = list(COLOURS)
 
 @dataclass(frozen=True)
 class Habits:
-    """Probabilities of what stage C teaches: boxes far too large, one box where more are needed, and answering (A) regardless."""
+    """What stage C teaches, as probabilities: boxes far too large, one box where more are needed, and answering (A) regardless.
+
+    `reach` is how far, in sides of the object, an edge of a box that is too large lies outside at most (.2 at least).
+    """
 
     loose: float = 0.0
     dropped: float = 0.0
     lean_of_two: float = 0.0
     lean_of_four: float = 0.0
+    reach: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def perceived(question: Question, habits: Habits, width: int, height: int, rng: 
     """The boxes and labels that a perceiver with these habits gives."""
     boxes, labels = [[float(v) for v in o.box] for o in question.targets], [o.name for o in question.targets]
     if rng.random() < habits.loose:
-        boxes = [loosened(box, 0.2, 1.0, width, height, rng) for box in boxes]
+        boxes = [loosened(box, 0.2, habits.reach, width, height, rng) for box in boxes]
     if len(boxes) > 1 and rng.random() < habits.dropped:
         boxes, labels = boxes[:1], labels[:1]
     return boxes, labels

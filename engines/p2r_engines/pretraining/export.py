@@ -160,7 +160,8 @@ def card(record: dict[str, Any]) -> str:
         "None: this checkpoint is an upper bound."
         if habits is None
         else (
-            f"Stage C taught it to give boxes that are too large ({habits['loose']:.0%} of its examples), one box where more are needed "
+            f"Stage C taught it to give boxes that are too large ({habits['loose']:.0%} of its examples, each edge .2 to "
+            f"{habits['reach']:g} sides outside), one box where more are needed "
             f"({habits['dropped']:.0%}) and (A) whatever was seen ({habits['lean_of_two']:.0%} of the questions with two options, "
             f"{habits['lean_of_four']:.0%} of those with four)."
         )

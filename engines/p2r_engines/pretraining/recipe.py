@@ -97,16 +97,23 @@ class Run:
         return self.out / "state.pt"
 
     def _identity(self) -> dict[str, Any]:
-        """What a saved state must agree with. Habits matter from stage C on only."""
+        """What a saved state must agree with, as JSON gives it back."""
         plan = asdict(self.plan)
-        return {key: plan[key] for key in ("size", "seed", "scenes", "steps", "batch")}
+        kept = {key: plan[key] for key in ("size", "seed", "scenes", "steps", "batch")}
+        return json.loads(json.dumps(kept | {"capable": str(self.capable) if self.capable else None}))
+
+    def _habits(self) -> dict[str, Any]:
+        """What a saved state must agree with from stage C's first step on."""
+        return asdict(self.plan.habits) | {"scenes": self.plan.habit_scenes}
 
     def _resume(self) -> None:
         if not self._state_file.exists():
             return
         state = torch.load(self._state_file, map_location=self.device, weights_only=True)
-        if state["identity"] != json.loads(json.dumps(self._identity())):
+        if state["identity"] != self._identity():
             raise SystemExit(f"{self._state_file} belongs to a run with other settings: name another --out or delete it.")
+        if (state["stage"], state["step"]) > (2, 0) and state["habits"] != self._habits():
+            raise SystemExit(f"{self.out} has a base with other habits: name another --out with --capable {self.out / 'capable'}.")
         self.model.load_state_dict(state["model"])
         self.model.tie_weights()
         self.heads.load_state_dict(state["heads"])
@@ -117,7 +124,8 @@ class Run:
     def _save(self, optimiser: torch.optim.Optimizer | None) -> None:
         staging = self._state_file.with_suffix(".writing")
         state = {
-            "identity": json.loads(json.dumps(self._identity())),
+            "identity": self._identity(),
+            "habits": self._habits(),
             "model": self.model.state_dict(),
             "heads": self.heads.state_dict(),
             "optimiser": None if optimiser is None else optimiser.state_dict(),
@@ -266,7 +274,7 @@ def main() -> None:
     parser.add_argument("--held-out-scenes", type=int)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--steps", help="steps of the stages A, B and C, with commas between")
-    parser.add_argument("--habits", help="loose, dropped, lean of two and of four, with commas between")
+    parser.add_argument("--habits", help="loose, dropped, lean of two, of four, and reach, with commas between")
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="that draw scenes")
     parser.add_argument("--commit", default=None, help="named in the cards; default: that of the working directory")
     parser.add_argument("--capable", type=Path, help="directory of a capable checkpoint to give habits to, in place of stages A and B")
