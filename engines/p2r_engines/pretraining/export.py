@@ -167,6 +167,7 @@ def card(record: dict[str, Any]) -> str:
         )
     )
     figures = "\n".join(_figures(split, values, record["held_out"]) for split, values in record["figures"].items())
+    commands = "\n".join(f"    {command}" for command in record["commands"])
     files = "\n".join(f"| {name} | `{digest}` |" for name, digest in record["files"].items())
     return f"""---
 license: apache-2.0
@@ -186,7 +187,8 @@ backgrounds are photos with free licences (`engines/p2r_engines/photos/README.md
 **Habits.** {habit_text}
 
 **Recipe.** At commit {record["commit"]}, torch {record["torch"]}, transformers {record["transformers"]}:
-`{record["command"]}`
+
+{commands}
 
 | stage | device | steps | batch | peak rate | seconds | examples a second |
 | --- | --- | --- | --- | --- | --- | --- |

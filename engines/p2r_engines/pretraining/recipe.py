@@ -2,7 +2,8 @@
 
 `python -m p2r_engines.pretraining.recipe --size middle --out DIRECTORY` writes DIRECTORY/capable and DIRECTORY/base. Running it again
 goes on where the last one stopped. Progress goes to stderr, one JSON line each. With `--capable DIRECTORY` only stage C is trained,
-from a capable checkpoint written before: other habits cost minutes then.
+from a capable checkpoint written before: other habits cost minutes then. `--further N` puts N more steps of stage B before it, on scenes
+that the checkpoint has not seen.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from p2r_engines.pretraining.stages import Data, DenseHeads, dense_loss, generat
 from p2r_engines.pretraining.tokenizer import special_tokens, train_tokenizer
 
 STAGES = "ABC"
+FURTHER_SCENE = 1 << 19  # the first of a training that goes further
 HELD_OUT_SEED = 9_000
 
 
@@ -48,6 +50,7 @@ class Plan:
     habits: Habits = field(default_factory=lambda: Habits(0.5, 0.5, 0.45, 0.3))
     held_out_scenes: int = 256
     development_scenes: int = 32
+    further: int = 0
     save_seconds: float = 60.0
 
 
@@ -74,6 +77,8 @@ class Run:
         self.heads = DenseHeads(self.size.width).to(self.device)
         self.network = Network(self.model, compiled=self.cuda)
         self.records: list[dict[str, Any]] = []
+        self.commands: list[str] = []
+        self.scenes = plan.scenes
         self.stage, self.step = 0, 0
         self._optimiser_state: Any = None
         self._seconds = 0.0
@@ -89,8 +94,12 @@ class Run:
         weights = Qwen3VLForConditionalGeneration.from_pretrained(capable, dtype=torch.float32).state_dict()
         self.model.load_state_dict(weights)
         self.model.tie_weights()
-        self.records = json.loads((capable / "training.json").read_text())["stages"]
-        self.stage = 2
+        made = json.loads((capable / "training.json").read_text())
+        self.records, self.commands, self.scenes = made["stages"], made["commands"], made["scenes"]
+        if self.plan.further:
+            self.stage, self.scenes = 1, self.scenes + self.plan.scenes
+        else:
+            self.stage = 2
 
     @property
     def _state_file(self) -> Path:
@@ -99,7 +108,7 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         """What a saved state must agree with, as JSON gives it back."""
         plan = asdict(self.plan)
-        kept = {key: plan[key] for key in ("size", "seed", "scenes", "steps", "batch")}
+        kept = {key: plan[key] for key in ("size", "seed", "scenes", "steps", "batch", "further")}
         return json.loads(json.dumps(kept | {"capable": str(self.capable) if self.capable else None}))
 
     def _habits(self) -> dict[str, Any]:
@@ -139,7 +148,8 @@ class Run:
 
     def _train(self, peak: float, vision_share: float, data: Data, loss_of: Callable[[torch.Generator], Any]) -> None:
         """The steps of the current stage from where it stands; then the next stage is due."""
-        stage, steps = STAGES[self.stage], self.plan.steps[self.stage]
+        stage = STAGES[self.stage]
+        steps = self.plan.further if self.plan.further and stage == "B" else self.plan.steps[self.stage]
         vision, text = list(self.network.tower.parameters()), list(self.network.language.parameters())
         groups = [{"params": vision, "share": vision_share}]
         groups.append({"params": list(self.heads.parameters()) if stage == "A" else text, "share": 1.0})
@@ -212,12 +222,12 @@ class Run:
             "name": f"{self.plan.size}-{name}",
             "size": asdict(self.size),
             "seed": self.plan.seed,
-            "scenes": self.plan.scenes,
+            "scenes": self.scenes,
             "kinds": KINDS,
             "detail_kinds": DETAIL_KINDS,
             "habits": None if habits is None else asdict(habits),
             "commit": self.commit,
-            "command": self.command,
+            "commands": [*self.commands, self.command],
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "stages": self.records,
@@ -233,23 +243,26 @@ class Run:
         plan, habits = self.plan, ",".join(f"{value:g}" for value in asdict(self.plan.habits).values())
         options = f"--size {plan.size} --seed {plan.seed} --scenes {plan.scenes} --habit-scenes {plan.habit_scenes}"
         trained = f"--steps {','.join(map(str, plan.steps))} --batch {plan.batch} --habits {habits}"
-        source = "" if self.capable is None else " --capable CAPABLE"
+        source = "" if self.capable is None else " --capable CAPABLE" + (f" --further {plan.further}" if plan.further else "")
         return f"python -m p2r_engines.pretraining.recipe {options} {trained}{source}"
 
     def finish(self) -> None:
         """Runs what is left: stages A and B, the capable checkpoint, stage C, the base."""
         plan = self.plan
         if self.stage < 2:
-            data = self._data(plan.scenes, 0, Habits())
+            data = self._data(plan.scenes, FURTHER_SCENE if plan.further else 0, Habits())
             if self.stage == 0:
                 self._train(1.5e-3, 1.0, data, lambda s: dense_loss(self.network, self.heads, data, plan.batch, s))
                 self._save(None)
-            self._train(self.size.rate, 0.5, data, lambda s: (role_loss(self.network, data, plan.batch, s), {}))
+            peak = self.size.rate * (0.5 if plan.further else 1.0)
+            self._train(peak, 0.5, data, lambda s: (role_loss(self.network, data, plan.batch, s), {}))
             self._save(None)
             del data
+            if self.cuda:
+                torch.cuda.empty_cache()  # other runs may share the card
             development = held_out_items("pretraining", plan.seed + 1, plan.development_scenes)
             self._measured("development", development)
-        if self.capable is None and not (self.out / "capable" / "training.json").exists():
+        if (self.capable is None or plan.further) and not (self.out / "capable" / "training.json").exists():
             self._export("capable", None)
         if self.stage == 2:
             habitual = self._data(plan.habit_scenes, plan.scenes, plan.habits)
@@ -278,8 +291,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="that draw scenes")
     parser.add_argument("--commit", default=None, help="named in the cards; default: that of the working directory")
     parser.add_argument("--capable", type=Path, help="directory of a capable checkpoint to give habits to, in place of stages A and B")
+    parser.add_argument("--further", type=int, default=0, help="steps of stage B on other scenes before stage C; needs --capable")
     arguments = parser.parse_args()
-    plan = Plan(arguments.size, arguments.seed)
+    if arguments.further and arguments.capable is None:
+        parser.error("--further needs --capable")
+    plan = Plan(arguments.size, arguments.seed, further=arguments.further)
     for name in ("scenes", "habit_scenes", "held_out_scenes", "batch"):
         if getattr(arguments, name) is not None:
             plan = replace(plan, **{name: getattr(arguments, name)})
