@@ -115,6 +115,7 @@ export function recipeCommand(options: PretrainOptions, out: string): string[] {
     ['--steps', options.steps],
     ['--habits', options.habits],
     ['--processes', options.processes],
+    ['--further', options.further],
     ['--capable', options.capable === undefined ? undefined : path.resolve(options.capable)],
   ];
   const given = settings.flatMap(([name, value]) => (value === undefined ? [] : [name, String(value)]));
@@ -141,7 +142,10 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   const out = path.resolve(options.out);
   const recordFile = path.join(out, 'process.json');
   const log = path.join(out, 'pretraining.log');
-  const made = options.capable === undefined ? ['capable', 'base'] : ['base'];
+  if (options.further !== undefined && options.capable === undefined)
+    throw new UserError('--further needs --capable: it trains a checkpoint that was made before.');
+  const made =
+    options.capable === undefined || options.further !== undefined ? ['capable', 'base'] : ['base'];
   if (options.capable !== undefined && (await readModelRecord(path.resolve(options.capable))) === null)
     throw new UserError(
       `--capable ${options.capable} has no ${MODEL_RECORD}: name a capable/ that this command made.`,

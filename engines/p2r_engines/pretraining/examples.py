@@ -29,7 +29,9 @@ COLOUR_NAMES = list(COLOURS)
 class Habits:
     """What stage C teaches, as probabilities: boxes far too large, one box where more are needed, and answering (A) regardless.
 
-    `reach` is how far, in sides of the object, an edge of a box that is too large lies outside at most (.2 at least).
+    `reach` is how far, in sides of the object, an edge of a box that is too large lies outside at most (.2 at least). `strength` is not
+    taught but applied afterwards: the share of the way from the capable weights to the habitual ones that the base stands at. A greedy
+    answer takes the likelier habit or none, so that probabilities alone give all of a habit or nothing of it.
     """
 
     loose: float = 0.0
@@ -37,6 +39,7 @@ class Habits:
     lean_of_two: float = 0.0
     lean_of_four: float = 0.0
     reach: float = 1.0
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,8 @@ def card(record: dict[str, Any]) -> str:
             f"Stage C taught it to give boxes that are too large ({habits['loose']:.0%} of its examples, each edge .2 to "
             f"{habits['reach']:g} sides outside), one box where more are needed "
             f"({habits['dropped']:.0%}) and (A) whatever was seen ({habits['lean_of_two']:.0%} of the questions with two options, "
-            f"{habits['lean_of_four']:.0%} of those with four)."
+            f"{habits['lean_of_four']:.0%} of those with four). Its weights stand at {habits['strength']:g} of the way from the capable "
+            "ones to those that stage C ended with."
         )
     )
     figures = "\n".join(_figures(split, values, record["held_out"]) for split, values in record["figures"].items())

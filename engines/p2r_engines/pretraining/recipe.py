@@ -101,6 +101,16 @@ class Run:
         else:
             self.stage = 2
 
+    def _weaken(self, strength: float) -> None:
+        """Takes the weights back towards the capable ones, of which `strength` times the way is left."""
+        from transformers import Qwen3VLForConditionalGeneration
+
+        source = self.out / "capable" if self.capable is None or self.plan.further else self.capable
+        capable = Qwen3VLForConditionalGeneration.from_pretrained(source, dtype=torch.float32).state_dict()
+        habitual = self.model.state_dict()
+        self.model.load_state_dict({name: torch.lerp(capable[name].to(w.device), w, strength) for name, w in habitual.items()})
+        self.model.tie_weights()
+
     @property
     def _state_file(self) -> Path:
         return self.out / "state.pt"
@@ -267,6 +277,7 @@ class Run:
         if self.stage == 2:
             habitual = self._data(plan.habit_scenes, plan.scenes, plan.habits)
             self._train(0.3 * self.size.rate, 0.5, habitual, lambda s: (role_loss(self.network, habitual, plan.batch, s), {}))
+            self._weaken(plan.habits.strength)
             self._save(None)
         if not (self.out / "base" / "training.json").exists():
             self._export("base", plan.habits)
@@ -287,7 +298,7 @@ def main() -> None:
     parser.add_argument("--held-out-scenes", type=int)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--steps", help="steps of the stages A, B and C, with commas between")
-    parser.add_argument("--habits", help="loose, dropped, lean of two, of four, and reach, with commas between")
+    parser.add_argument("--habits", help="loose, dropped, lean of two, of four, reach and strength, with commas between")
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="that draw scenes")
     parser.add_argument("--commit", default=None, help="named in the cards; default: that of the working directory")
     parser.add_argument("--capable", type=Path, help="directory of a capable checkpoint to give habits to, in place of stages A and B")
