@@ -1,5 +1,24 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
-import { requestBody } from './endpoint.ts';
+import { handOver, requestBody } from './endpoint.ts';
+
+test('a body that is handed over arrives whole and is let go of at once', async () => {
+  const server = createServer(async (request, response) => response.end(await buffer(request)));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const body = Buffer.from(new ArrayBuffer(3_000_000)).fill('body');
+  const kept = Buffer.from(body);
+  const answer = handOver(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, {
+    method: 'POST',
+    body,
+  });
+  expect(body.byteLength).toBe(0);
+  expect(kept.equals(Buffer.from(await (await answer).arrayBuffer()))).toBe(true);
+  server.close();
+});
 
 test('the body is the JSON it stands for, images and all', () => {
   const jpeg = Buffer.concat([Buffer.from([0xff, 0xd8, 0xff]), Buffer.alloc(150_001, 'x')]);

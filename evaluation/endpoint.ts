@@ -56,13 +56,29 @@ const Completion = z.object({
   usage: Usage.nullish(),
 });
 
+/**
+ * `fetch`, whose body of bytes is empty afterwards. fetch copies a body before it returns; ours would stay until the collector comes, which
+ * hardly sees the megabytes behind a small object.
+ */
+export const handOver: typeof fetch = (input, init) => {
+  const answer = fetch(input, init);
+  const body = init?.body;
+  if (
+    body instanceof Uint8Array &&
+    body.buffer instanceof ArrayBuffer &&
+    body.buffer.byteLength === body.byteLength
+  )
+    body.buffer.transfer(0);
+  return answer;
+};
+
 const clients = new Map<string, OpenAI>();
 
 function clientOf({ url, token }: Endpoint): OpenAI {
   const key = `${url}\n${token}`;
   let client = clients.get(key);
   if (client === undefined) {
-    client = new OpenAI({ baseURL: url, apiKey: token, maxRetries: 0 });
+    client = new OpenAI({ baseURL: url, apiKey: token, maxRetries: 0, fetch: handOver });
     clients.set(key, client);
   }
   return client;
