@@ -80,6 +80,18 @@ test('what no experiment names goes, and so do superseded checkpoints; best, new
   expect(await findGarbage(store, 1, never)).toEqual([]);
 });
 
+test('a damaged checkpoint goes once its step has been computed again', async () => {
+  await writeExperiment(store, record);
+  phase('used', [5, 6], [0, 0, 0, 0, 0, 1]);
+  for (const step of [5, 4]) {
+    mkdirSync(`${store.checkpoint('used', step)}.corrupt-1`);
+    writeFileSync(path.join(`${store.checkpoint('used', step)}.corrupt-1`, 'model.safetensors'), 'torn');
+  }
+  expect(relative(await findGarbage(store, 2, never))).toEqual([
+    'phases/used/checkpoints/step-000005.corrupt-1',
+  ]);
+});
+
 test('a phase in use is left alone, and an unreadable record stops everything', async () => {
   await writeExperiment(store, record);
   phase('orphan', [1], [0]);

@@ -5,6 +5,7 @@ import { committedSteps } from './checkpoints.ts';
 import { type ExperimentRecord, readExperiment } from './experiments.ts';
 import { CorruptFileError } from './files.ts';
 import type { Store } from './layout.ts';
+import { ASIDE } from './manifest.ts';
 import { readPhaseMetrics } from './metrics.ts';
 
 /** Something that may be deleted: a directory below the home, its size in bytes, and why. */
@@ -98,6 +99,13 @@ export async function findGarbage(
     );
     for (const step of committed)
       if (!keep.has(step)) await add(store.checkpoint(key, step), `checkpoint of step ${step} is superseded`);
+    const again = new Map(committed.map((step) => [path.basename(store.checkpoint(key, step)), step]));
+    const checkpoints = path.dirname(store.checkpoint(key, 0));
+    for (const name of await names(checkpoints)) {
+      const step = name.includes(ASIDE) ? again.get(name.slice(0, name.indexOf(ASIDE))) : undefined;
+      if (step !== undefined)
+        await add(path.join(checkpoints, name), `damaged; step ${step} was computed again since`);
+    }
   }
   return found;
 }

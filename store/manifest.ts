@@ -67,10 +67,13 @@ export async function manifestFault(directory: string): Promise<string | null | 
   return manifest === null ? undefined : filesFault(directory, manifest.files);
 }
 
+/** Stands between the old name of something set aside and a number. */
+export const ASIDE = '.corrupt-';
+
 /** Renames something damaged aside (it is kept for inspection) and returns its new name. */
 export async function setAside(damaged: string): Promise<string> {
   for (let n = 1; ; n++) {
-    const aside = `${damaged}.corrupt-${n}`;
+    const aside = `${damaged}${ASIDE}${n}`;
     const taken = await stat(aside).then(
       () => true,
       () => false,

@@ -10,7 +10,8 @@ import { temporalTarget } from '../../temporal.config.ts';
 import { EXIT, UserError } from '../errors.ts';
 import { readServices, type Services } from './state.ts';
 
-const START_TIMEOUT_MS = 60_000;
+/** Usually four seconds; a machine that is busy with something else has taken more than a minute. */
+const START_TIMEOUT_MS = 180_000;
 
 /** The running services, or null. */
 export async function runningServices(store: Store): Promise<Services | null> {
