@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,30 @@ def test_greedy_text_equals_that_of_transformers() -> None:
         do_sample=False,
     )
     assert said == TOKENIZER.decode(made[0, ids.shape[1] :].tolist())
+
+
+def test_a_capable_checkpoint_goes_further_and_gets_part_of_its_habits(tmp_path: Path) -> None:
+    from transformers import Qwen3VLForConditionalGeneration
+
+    def weights(directory: Path) -> dict[str, torch.Tensor]:
+        return Qwen3VLForConditionalGeneration.from_pretrained(directory, dtype=torch.float32).state_dict()
+
+    few = replace(TINY, steps=(1, 1, 1), held_out_scenes=1)
+    Run(few, tmp_path / "first", 1, "abc").finish()
+    capable = tmp_path / "first" / "capable"
+    Run(replace(few, further=2), tmp_path / "further", 1, "abc", capable).finish()
+    record = json.loads((tmp_path / "further" / "capable" / "training.json").read_text())
+    assert [(s["stage"], s["steps"]) for s in record["stages"]] == [("A", 1), ("B", 1), ("B", 2)]
+    assert record["scenes"] == 2 * few.scenes and len(record["commands"]) == 2 and "--further 2" in record["commands"][1]
+
+    bases = {}
+    for strength in (0.0, 0.5, 1.0):
+        habits = Habits(1.0, 1.0, 1.0, 1.0, 1.0, strength)
+        Run(replace(few, habits=habits), tmp_path / str(strength), 1, "abc", capable).finish()
+        bases[strength] = weights(tmp_path / str(strength) / "base")
+    for name, value in weights(capable).items():
+        assert torch.equal(value, bases[0.0][name]), name
+        assert torch.allclose(bases[0.5][name], (value + bases[1.0][name]) / 2, atol=2e-3, rtol=1e-2), name
+    assert any(not torch.equal(value, bases[1.0][name]) for name, value in bases[0.0].items())
+    with pytest.raises(SystemExit, match="other habits"):
+        Run(replace(few, habits=Habits(0.5)), tmp_path / "1.0", 1, "abc", capable)

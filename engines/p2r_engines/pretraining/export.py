@@ -128,7 +128,7 @@ def _share(value: dict[str, Any], key: str = "share") -> str:
     return f"{value[key]:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _figures(name: str, figures: dict[str, Any], scenes: dict[str, Any]) -> str:
+def _figures(name: str, figures: dict[str, Any], seed: int) -> str:
     """The card's table for one split."""
     rows = [
         f"| {label} | {_share(figures[key])} | {_share(figures[key]['detail'])} | "
@@ -137,7 +137,8 @@ def _figures(name: str, figures: dict[str, Any], scenes: dict[str, Any]) -> str:
         for label, key in (("direct", "direct"), ("P2R", "p2r"), ("reasoner with true boxes", "true_boxes"))
     ]
     side = "no box" if figures["box_side"] is None else f"{figures['box_side']:.0f} pixels"
-    return f"""Split `{name}`: {figures["p2r"]["questions"]} questions about {scenes["scenes"]} scenes, seed {scenes["seed"]}.
+    questions = figures["p2r"]["questions"]
+    return f"""Split `{name}`: {questions} questions about {questions // len(figures["p2r"]["kinds"])} scenes, seed {seed}.
 
 | accuracy | all | that need detail | {" | ".join(figures["p2r"]["kinds"])} |
 | --- | --- | --- | {" | ".join("---" for _ in figures["p2r"]["kinds"])} |
@@ -167,7 +168,7 @@ def card(record: dict[str, Any]) -> str:
             "ones to those that stage C ended with."
         )
     )
-    figures = "\n".join(_figures(split, values, record["held_out"]) for split, values in record["figures"].items())
+    figures = "\n".join(_figures(split, values, record["figures_seed"]) for split, values in record["figures"].items())
     commands = "\n".join(f"    {command}" for command in record["commands"])
     files = "\n".join(f"| {name} | `{digest}` |" for name, digest in record["files"].items())
     return f"""---
@@ -195,8 +196,9 @@ backgrounds are photos with free licences (`engines/p2r_engines/photos/README.md
 | --- | --- | --- | --- | --- | --- | --- |
 {stages}
 
-**Figures.** Greedy, in splits whose scenes and photos no other split has; 95 % intervals in brackets (accuracies: Wilson; others:
-bootstrap over scenes). In `hard` scenes there are 10 to 14 smaller objects, most of them alike in colour or shape, half of them on photos.
+**Figures.** Greedy, on {record["figures_device"]}, in splits whose scenes and photos no other split has; 95 % intervals in brackets
+(accuracies: Wilson; others: bootstrap over scenes). In `hard` scenes there are 10 to 14 smaller objects, most of them alike in colour or
+shape, half of them on photos.
 Questions that need detail: {", ".join(record["detail_kinds"])}.
 
 {figures}

@@ -47,7 +47,7 @@ class Plan:
     habit_scenes: int = 8_000
     steps: tuple[int, int, int] = (2_000, 6_000, 500)
     batch: int = 512
-    habits: Habits = field(default_factory=lambda: Habits(0.5, 0.5, 0.45, 0.3))
+    habits: Habits = field(default_factory=lambda: Habits(0.8, 0.6, 0.4, 0.25, 1.8, 0.6))
     held_out_scenes: int = 256
     development_scenes: int = 32
     further: int = 0
@@ -241,7 +241,8 @@ class Run:
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "stages": self.records,
-            "held_out": {"seed": HELD_OUT_SEED, "scenes": self.plan.held_out_scenes},
+            "figures_seed": HELD_OUT_SEED,
+            "figures_device": self.device_name,
             "figures": {split: self._measured(f"{name}, {split}", items) for split, items in splits.items()},
         }
         write_directory(self.model, self.tokenizer, self.out / name, record)
