@@ -31,7 +31,7 @@ export default defineStudy({
   engine: { name: 'trl', device: 'cpu', dtype: 'float32', threads: 2 },
   // A question with two options is answered right half of the time whatever the boxes show: with eight prompts a step, that noise
   // moves the perceiver more than the signal does. A letter and a count have four options, and need their box and all of their boxes.
-  questions: { perceiver: ['letter', 'count'], reasoner: ['letter', 'same', 'spatial', 'count'] },
+  questions: { perceiver: ['letter', 'same', 'count'], reasoner: ['letter', 'same', 'spatial', 'count'] },
   perceiver: { ...common, lr: 5e-5, total_steps: 30, save_freq: 10, max_response_length: 130 },
   reasoner: { ...common, lr: 3e-5, total_steps: 10, max_response_length: 60 },
   evaluation: {
