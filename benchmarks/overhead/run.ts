@@ -114,12 +114,8 @@ await writeJson(leaseFile, { token: 1, owner: 'bare', since: new Date().toISOStr
 const jobFile = path.join(attemptDirectory, 'job.json');
 await writeJson(jobFile, { ...job, attempt: 1, phase_dir: bare, lease: { file: leaseFile, token: 1 } });
 const started = performance.now();
-const trainer = await readJson(
-  path.join(store.attempt(key, attempt), 'process.json'),
-  z.looseObject({ command: z.array(z.string()) }),
-);
 await run(
-  trainer?.command[0] ?? 'python',
+  path.join(PROJECT, '.venv', 'bin', 'python'),
   [path.join(import.meta.dirname, 'bare.py'), jobFile, store.rollouts(key)],
   {
     cwd: PROJECT,
