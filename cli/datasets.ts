@@ -13,6 +13,7 @@ import { readerTools } from './eval-benchmark.ts';
 import { say } from './render.ts';
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
+
 /** Runs with the errors of files and the hub as sentences. */
 async function mended<T>(work: () => Promise<T>): Promise<T> {
   try {

@@ -1,8 +1,8 @@
 /** The experiment that is disturbed: two prompts a step, a checkpoint every step, and as many steps as the faults need. */
 import tinySmoke from '../../studies/tiny-smoke.ts';
 
-/** Steps that pass, on average, from one fault to the next (1.3 measured on an idle machine), with some to spare. */
-const STEPS_PER_FAULT = 1.6;
+/** Steps that pass, on average, from one fault to the next (1.2 to 1.8 measured), with some to spare. */
+const STEPS_PER_FAULT = 2;
 /** So that a phase's checkpoints stay within the disk: one is some 70 MB. */
 const FAULTS_PER_ITERATION = 20;
 
