@@ -67,6 +67,16 @@ test('a process that ignores SIGTERM is killed after its grace, and the wait bea
   expect(beats).toBeGreaterThan(0);
 });
 
+test('a process that was started meanwhile keeps its record', async () => {
+  const first = await start(`process.on('SIGTERM', () => {}); ${FOREVER}`);
+  while (!readFileSync(log, 'utf8').includes('up')) await new Promise((resolve) => setTimeout(resolve, 10));
+  const stopping = stop(record, 500);
+  const second = await start(FOREVER);
+  await stopping;
+  await gone(first);
+  expect(await attach(record)).toEqual(second);
+});
+
 test('a program that is not there is a clear error', async () => {
   await expect(launch(record, { command: ['/no/such/program'], log })).rejects.toThrow(
     /\/no\/such\/program could not be started/,

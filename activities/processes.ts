@@ -88,7 +88,10 @@ export async function launch(recordFile: string, spec: ProcessSpec): Promise<Pro
   return record;
 }
 
-/** Asks the process group to end (SIGTERM), waits up to `graceMs`, then kills it. `beat` is called while waiting. */
+/**
+ * Asks the process group to end (SIGTERM), waits up to `graceMs`, then kills it. `beat` is called while waiting. The record goes, too,
+ * unless it is another process's by then.
+ */
 export async function stop(
   recordFile: string,
   graceMs: number,
@@ -104,7 +107,8 @@ export async function stop(
     }
     if (await isAlive(record)) signalGroup(record.pid, 'SIGKILL');
   }
-  await rm(recordFile, { force: true });
+  const successor = await attach(recordFile);
+  if (successor === null || successor.pid === record?.pid) await rm(recordFile, { force: true });
 }
 
 /** Signals a process group; a group that is gone is no error. */

@@ -324,6 +324,7 @@ async function bringUp(
     }
     await sleep(200);
   }
-  await stop(files.record, 2000);
+  // Whoever ended the wait decides what becomes of the server: it may be another attempt's already.
+  if (!signal.aborted) await stop(files.record, 2000);
   return null;
 }

@@ -7,6 +7,7 @@ import math
 import random
 import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -47,16 +48,23 @@ class _Answer(BaseModel):
     judgements: list[Judgement]
 
 
-class RewardClient:
-    """Asks for judgements with exponential backoff (0.2 s to 5 s) until the deadline."""
+class RewardsGivenUp(Exception):
+    """The job was told to stop while it waited for rewards that could not be had."""
 
-    def __init__(self, source: RewardSource, role: str) -> None:
+
+class RewardClient:
+    """Asks for judgements with exponential backoff (0.2 s to 5 s) until the deadline, or until a try fails when `stopping` says so."""
+
+    def __init__(self, source: RewardSource, role: str, stopping: Callable[[], bool] = lambda: False) -> None:
         self._source = source
         self._role = role
+        self._stopping = stopping
+        # Of its own: the global generator is part of a checkpoint, which must not depend on how often the service was away.
+        self._jitter = random.Random()
         self._http = httpx.Client(timeout=httpx.Timeout(600, connect=5), trust_env=False)
 
     def judge(self, step: int, completions: list[Completion]) -> list[Judgement]:
-        """Judgements in the order of `completions`. Raises EngineError('RewardUnavailable') after the deadline."""
+        """Judgements in the order of `completions`. Raises EngineError('RewardUnavailable') after the deadline, and RewardsGivenUp."""
         failing_since: float | None = None
         pause = 0.2
         while True:
@@ -70,6 +78,8 @@ class RewardClient:
                 ValidationError,
                 _TryAgain,
             ) as error:
+                if self._stopping():
+                    raise RewardsGivenUp from error
                 now = time.monotonic()
                 failing_since = now if failing_since is None else failing_since
                 if now - failing_since > self._source.deadline_seconds:
@@ -78,7 +88,7 @@ class RewardClient:
                         f"no reward for {self._source.deadline_seconds:.0f} s ({error.__class__.__name__}: {str(error)[:200]}); "
                         "look at the reward service's and the model server's logs.",
                     ) from error
-                time.sleep(pause * random.uniform(0.5, 1))
+                time.sleep(pause * self._jitter.uniform(0.5, 1))
                 pause = min(5.0, pause * 2)
 
     def _once(self, step: int, completions: list[Completion]) -> list[Judgement]:

@@ -16,7 +16,7 @@ from .contract import Dapo, EngineError, Exit, Job, Lease
 from .dapo import overlong_penalty
 from .engine_main import main
 from .records import MetricsWriter, grpo_advantages, mean_metrics, write_rollouts
-from .rewards import Completion, Judgement, RewardClient
+from .rewards import Completion, Judgement, RewardClient, RewardsGivenUp
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -292,7 +292,7 @@ def run(job: Job) -> Exit:
     if not (job.model / "config.json").is_file():
         raise EngineError("ModelUnloadable", f"{job.model} is not a model directory: config.json is missing.")
 
-    judge = Judge(RewardClient(job.reward, job.role), job)
+    judge = Judge(RewardClient(job.reward, job.role, lambda: bool(stop)), job)
     trainer = _build_trainer(job, judge)
     if stop:
         return Exit.STOPPED
@@ -300,7 +300,11 @@ def run(job: Job) -> Exit:
     recorder.trainer = trainer
     trainer.add_callback(recorder)
     _commit_after_each_save_point(trainer, recorder, job, stop)
-    trainer.train(resume_from_checkpoint=str(resume[1]) if resume else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(resume[1]) if resume else None)
+    except RewardsGivenUp:
+        report("stopped in the middle of a step, as its rewards could not be had; it is taken again from the newest checkpoint")
+        return Exit.STOPPED
     return Exit.DONE if recorder.committed >= total else Exit.STOPPED
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import threading
 import zlib
@@ -15,7 +16,7 @@ import pytest
 from test_verl_config import PYTHON
 
 from p2r_engines.contract import EngineError, RewardSource
-from p2r_engines.rewards import Completion, RewardClient
+from p2r_engines.rewards import Completion, RewardClient, RewardsGivenUp
 
 
 class Service:
@@ -90,6 +91,26 @@ def test_after_the_deadline_it_fails_and_makes_nothing_up(tmp_path: Path, servic
     source = RewardSource(endpoint_file=publish(tmp_path, services), deadline_seconds=0.5)
     with pytest.raises(EngineError, match="no reward for"):
         RewardClient(source, "perceiver").judge(1, [Completion(sample, 0, "") for sample in SAMPLES])
+
+
+def test_a_job_that_stops_does_not_wait_for_rewards_that_cannot_be_had(tmp_path: Path, services: list[Service]) -> None:
+    services[0].refusals = 10**9
+    source = RewardSource(endpoint_file=publish(tmp_path, services), deadline_seconds=1800)
+    stop = threading.Event()
+    client = RewardClient(source, "perceiver", stop.is_set)
+    threading.Timer(0.5, stop.set).start()
+    with pytest.raises(RewardsGivenUp):
+        client.judge(1, [Completion(sample, 0, "") for sample in SAMPLES])
+    services[0].refusals = 0
+    assert len(client.judge(1, [Completion(sample, 0, "") for sample in SAMPLES])) == 20
+
+
+def test_waiting_leaves_the_generator_that_checkpoints_hold_alone(tmp_path: Path, services: list[Service]) -> None:
+    services[0].refusals = 2
+    source = RewardSource(endpoint_file=publish(tmp_path, services), deadline_seconds=20)
+    before = random.getstate()
+    RewardClient(source, "perceiver").judge(1, [Completion(sample, 0, "") for sample in SAMPLES])
+    assert random.getstate() == before
 
 
 SHIM = Path(__file__).parents[1] / "p2r_engines" / "verl_reward.py"
