@@ -7,6 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
+import { readEvents } from '../../store/experiments.ts';
 import { readJson, readJsonLines, writeFileAtomic, writeJson } from '../../store/files.ts';
 import { MetricRow } from '../../store/metrics.ts';
 import { compare } from './compare.ts';
@@ -81,17 +82,14 @@ await mkdir(root, { recursive: true });
 const studyFile = path.join(root, 'study.ts');
 await writeFileAtomic(studyFile, `export default ${JSON.stringify(chaosStudy(count), null, 2)};\n`);
 
-/** Seconds that the experiment takes undisturbed. A run that `--work` has already is used again, and its time is the one it took then. */
+/** Seconds from the start of the undisturbed experiment to its first end; a run that `--work` has already is used again. */
 async function undisturbedRun(stack: Stack): Promise<number> {
-  const file = path.join(root, 'undisturbed.json');
-  const kept = await readJson(file, z.object({ seconds: z.number() }));
-  const started = Date.now();
   await stack.start(studyFile, seed);
   await untilEnd(stack, say);
   await stack.down();
-  const seconds = kept?.seconds ?? (Date.now() - started) / 1000;
-  await writeJson(file, { seconds });
-  return seconds;
+  const events = await readEvents(stack.store, EXPERIMENT);
+  const first = (type: string) => Date.parse(events.find((event) => event.type === type)?.time ?? '');
+  return (first('experiment-completed') - first('experiment-started')) / 1000;
 }
 
 /** The longest time from a trainer's launch to the end of its first step. */
