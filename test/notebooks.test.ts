@@ -29,7 +29,6 @@ const Notebook = z.looseObject({
         .array(
           z.looseObject({
             output_type: z.string(),
-            text: z.union([z.string(), z.array(z.string())]).optional(),
             data: z.record(z.string(), z.unknown()).optional(),
           }),
         )
@@ -217,8 +216,10 @@ test.each(names)(
     if (expected === undefined) throw new Error(`nothing is known of what ${name} must show`);
     expect(expected.shown.length).toBeGreaterThan(0);
     for (const known of expected.shown) expect(html.join('\n'), name).toMatch(known);
-    const said = cells.flatMap(({ outputs = [] }) => outputs.flatMap((output) => [output.text ?? ''].flat()));
-    expect(/Missing|Nobody asked/.test(said.join('')), `${name}: ${said.join('')}`).toBe(expected.missing);
+    const said = cells
+      .flatMap(({ outputs = [] }) => outputs.flatMap(({ data }) => [data?.['text/plain']].flat().join('')))
+      .join('\n');
+    expect(/Missing|Nobody asked/.test(said), `${name}: ${said}`).toBe(expected.missing);
     for (const { metadata, source, outputs = [] } of promised) {
       const where = `${name}: ${[source].flat().join('').slice(0, 80)}`;
       expect(

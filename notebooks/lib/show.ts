@@ -1,6 +1,6 @@
 /**
- * Showing things in a cell. Everything is shown by an awaited call: a cell's last expression may reach the notebook after the cell has
- * ended, and is then lost.
+ * Showing things in a cell. Everything is shown by an awaited call: a cell's last expression, and a line printed at its end, may reach the
+ * notebook after the cell has ended, and are then lost.
  */
 import { type Figure, plotlyOf, svgOf } from './figure.ts';
 
@@ -14,6 +14,11 @@ export async function show(figure: Figure): Promise<void> {
     { 'application/vnd.plotly.v1+json': plotlyOf(figure), 'image/svg+xml': svgOf(figure) },
     { raw: true },
   );
+}
+
+/** Shows a line of text. */
+export async function say(text: string): Promise<void> {
+  await Deno.jupyter.display({ 'text/plain': text }, { raw: true });
 }
 
 /** Shows rows as a table; its columns are the rows' keys. Cells are text, never HTML. */
