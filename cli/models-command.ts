@@ -24,7 +24,9 @@ export type PretrainOptions = {
   batch?: number;
   steps?: string;
   habits?: string;
+  further?: number;
   processes?: number;
+  capable?: string;
   cpu?: boolean;
   json?: boolean;
 };
@@ -68,11 +70,16 @@ export function addModelsCommand(program: Command): void {
     .option('--batch <n>', 'questions a step', whole(1))
     .option('--steps <a,b,c>', 'of each stage', listed('three whole numbers', /^\d+,\d+,\d+$/))
     .option(
-      '--habits <p,p,p,p>',
-      'chances of loose boxes, missing boxes, and (A) among two and among four options',
-      listed('four numbers from 0 to 1', /^(?:(?:0|1|0?\.\d+|1\.0+)(?:,(?!$)|$)){4}$/),
+      '--habits <p,p,p,p,r,s>',
+      'chances of loose boxes, missing boxes, (A) among two and among four options; reach of a loose box; strength of all',
+      listed(
+        'four numbers from 0 to 1, a number, and another from 0 to 1',
+        /^(?:(?:0|1|0?\.\d+|1\.0+),){4}\d*\.?\d+,(?:0|1|0?\.\d+|1\.0+)$/,
+      ),
     )
     .option('--processes <n>', 'that draw scenes', whole(1))
+    .option('--capable <dir>', 'a capable checkpoint made before: only stage C, which gives it habits')
+    .option('--further <n>', 'steps of stage B on other scenes before it; with --capable', whole(1))
     .option('--cpu', 'run on the CPU')
     .option('--json', 'print the records of what was made as JSON')
     .description('make a capable model and a base from nothing')

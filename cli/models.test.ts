@@ -91,7 +91,8 @@ test('verify names the damaged file, and what cannot be verified, with exit code
 test('settings of pretrain that the recipe could not read are refused', async () => {
   const wrong = (...args: string[]) => models('pretrain', '--size', 'test', '--out', folder, ...args);
   await expect(wrong('--steps', '1,2')).rejects.toThrow(/three whole numbers/);
-  await expect(wrong('--habits', '0.5,0.5,2,0.3')).rejects.toThrow(/four numbers from 0 to 1/);
+  await expect(wrong('--habits', '0.5,0.5,2,0.3,1,1')).rejects.toThrow(/four numbers from 0 to 1/);
+  await expect(wrong('--further', '3')).rejects.toThrow(/--further needs --capable/);
   await expect(wrong('--batch', '0')).rejects.toThrow(/at least 1/);
   await expect(models('pretrain', '--size', 'huge', '--out', folder)).rejects.toThrow(/small, middle, large/);
   await expect(models('pretrain', '--size', 'small')).rejects.toThrow(/--out/);

@@ -18,7 +18,6 @@ import { duration, say } from './render.ts';
 const run = promisify(execFile);
 const print = (line: string) => process.stdout.write(`${line}\n`);
 
-const MADE = ['capable', 'base'];
 const LOOK_AGAIN_MS = 300;
 const GRACE_MS = 10_000;
 
@@ -115,6 +114,8 @@ export function recipeCommand(options: PretrainOptions, out: string): string[] {
     ['--steps', options.steps],
     ['--habits', options.habits],
     ['--processes', options.processes],
+    ['--further', options.further],
+    ['--capable', options.capable === undefined ? undefined : path.resolve(options.capable)],
   ];
   const given = settings.flatMap(([name, value]) => (value === undefined ? [] : [name, String(value)]));
   return [PYTHON, '-m', 'p2r_engines.pretraining.recipe', ...given];
@@ -140,6 +141,14 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   const out = path.resolve(options.out);
   const recordFile = path.join(out, 'process.json');
   const log = path.join(out, 'pretraining.log');
+  if (options.further !== undefined && options.capable === undefined)
+    throw new UserError('--further needs --capable: it trains a checkpoint that was made before.');
+  const made =
+    options.capable === undefined || options.further !== undefined ? ['capable', 'base'] : ['base'];
+  if (options.capable !== undefined && (await readModelRecord(path.resolve(options.capable))) === null)
+    throw new UserError(
+      `--capable ${options.capable} has no ${MODEL_RECORD}: name a capable/ that this command made.`,
+    );
   const command = recipeCommand(options, out);
   const running = await attach(recordFile);
   if (running !== null && running.command.join(' ') !== command.join(' '))
@@ -180,7 +189,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     return;
   }
   await stop(recordFile, 0);
-  const missing = MADE.filter((name) => !existsSync(path.join(out, name, MODEL_RECORD)));
+  const missing = made.filter((name) => !existsSync(path.join(out, name, MODEL_RECORD)));
   if (missing.length > 0)
     throw new UserError(
       `The recipe ended before it was done: ${(await logTail(log, 1)) || 'it said nothing'} (all it said: ${log})`,
@@ -188,10 +197,10 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     );
   if (options.json) {
     const records = await Promise.all(
-      MADE.map(async (name) => [name, await readModelRecord(path.join(out, name))]),
+      made.map(async (name) => [name, await readModelRecord(path.join(out, name))]),
     );
     print(JSON.stringify({ directory: out, models: Object.fromEntries(records) }, null, 2));
-  } else for (const name of MADE) print(path.join(out, name));
+  } else for (const name of made) print(path.join(out, name));
 }
 
 /** Tells what is appended to a log, from byte `from`, until its writer has ended and all is told, or until `signal`. */

@@ -70,7 +70,10 @@ export const PAPER_4B = {
   },
   rewards: { processes: 4 },
   training_data: { kind: 'rows', directory: 'datasets/p2r-10k', name: 'p2r-10k@seed1' },
-  questions: { perceiver: ['letter', 'same', 'spatial'], reasoner: ['letter', 'same', 'spatial'] },
+  questions: {
+    perceiver: ['letter', 'same', 'spatial', 'count'],
+    reasoner: ['letter', 'same', 'spatial', 'count'],
+  },
   perceiver: { ...PAPER_PHASE, max_prompt_length: 2560, max_response_length: 1024 },
   reasoner: { ...PAPER_PHASE, max_prompt_length: 8704, max_response_length: 2048 },
   evaluation: {

@@ -25,7 +25,7 @@ import {
 const ENGINE_VERSION = 1;
 
 /** Raised when the generator of needle scenes draws something else for the same arguments. */
-const SCENES_VERSION = 1;
+const SCENES_VERSION = 2;
 
 /** A dataset of needle scenes and its content key: `count` scenes of a split with `questions` each, of these kinds in turn. */
 export function planScenes(

@@ -1,10 +1,10 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { loadExperiments, loadStudy, studyNames } from './index.ts';
 import { planExperiment } from './plan.ts';
-import { defineStudy, parseStudy, parseStudyFile, StudyInvalidError } from './study.ts';
+import { defineStudy, parseStudy, parseStudyFile, QuestionKind, StudyInvalidError } from './study.ts';
 import { experimentsOf } from './sweep.ts';
 import quickstart from './tiny-quickstart.ts';
 
@@ -330,4 +330,16 @@ test('a case is called by lower-case letters, and the message says so', async ()
   expect(() => parseStudyFile({ ...study, cases: { 'P only': {} } }, 'mine')).toThrow(
     'mine is not a valid study: cases.P only: call a case by lower-case letters, digits and "-".',
   );
+});
+
+test('the kinds of questions are those that the generator draws, in its order', () => {
+  const source = readFileSync(
+    path.join(import.meta.dirname, '../engines/p2r_engines/needle_scenes/question.py'),
+    'utf8',
+  );
+  const kinds = /^KINDS = \[(.*)\]$/m
+    .exec(source)?.[1]
+    ?.split(', ')
+    .map((kind) => kind.slice(1, -1));
+  expect(kinds).toEqual([...QuestionKind.options]);
 });

@@ -159,8 +159,8 @@ export const CheckpointName = z.union([
 ]);
 export type CheckpointName = z.infer<typeof CheckpointName>;
 
-/** Kinds of needle questions: one object's letter, whether two letters are the same, where one object lies from another. */
-export const QuestionKind = z.enum(['letter', 'same', 'spatial']);
+/** Kinds of needle questions: one object's letter, whether two letters are the same, where one object lies from another, how many show one. */
+export const QuestionKind = z.enum(['letter', 'same', 'spatial', 'count']);
 export type QuestionKind = z.infer<typeof QuestionKind>;
 
 /** Quantities of metrics.jsonl that an acceptance rule may look at (docs/metrics.md). */
@@ -269,7 +269,7 @@ export const Study = z.strictObject({
       .min(1)
       .optional()
       .describe('asked instead of the held-out scenes'),
-    questions_per_scene: z.int().min(1).max(3),
+    questions_per_scene: z.int().min(1).max(4),
     perceiver_max_tokens: z.int().min(1),
     reasoner_max_tokens: z.int().min(1),
     concurrency: z.int().min(1).max(256),

@@ -7,6 +7,6 @@ export default defineStudy({
   name: 'tiny-perceiver-phase',
   title: 'The perceiver phase under three seeds',
   schedule: ['perceiver'],
-  perceiver: { ...quickstart.perceiver, total_steps: 30, save_freq: 10 },
+  evaluation: { ...quickstart.evaluation, scenes: 60 },
   sweep: { seed: [1, 2, 3] },
 });

@@ -26,11 +26,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from p2r_engines.needle_scenes import write_dataset
+from p2r_engines.needle_scenes import KINDS
+from p2r_engines.needle_scenes.dataset import write_dataset
 from p2r_engines.pretraining.role_text import instruction
 
 PROJECT = Path(__file__).parents[2]
-RESPONSE_TOKENS = 100
 START_SECONDS = 180
 PINNED_NODE = PROJECT / "node_modules" / ".bin" / "node"
 
@@ -44,6 +44,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--micro", type=int, default=8, help="prompts computed at a time")
     parser.add_argument("--rollouts", type=int, default=8, help="completions a prompt")
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["letter"], help="of questions, in turn")
+    parser.add_argument("--response-tokens", type=int, default=100, help="most of a completion")
     parser.add_argument("--lr", type=float, default=5e-5)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads of the engine, and serving processes")
@@ -111,7 +113,7 @@ def _serve(stack: ExitStack, options: argparse.Namespace, home: Path, scenes: Pa
         "prompt_set": "paper",
         "image_rules": "tiny",
         "extractor": "p2r@1",
-        "perceiver_max_tokens": RESPONSE_TOKENS,
+        "perceiver_max_tokens": options.response_tokens,
         "reasoner_max_tokens": 60,
         "concurrency": 16 * options.threads,
     }
@@ -138,7 +140,7 @@ def _job(options: argparse.Namespace, home: Path, endpoint: Path) -> Path:
         "loss_agg_mode": "token-mean",
         "temperature": 1,
         "max_prompt_length": 512,
-        "max_response_length": RESPONSE_TOKENS,
+        "max_response_length": options.response_tokens,
         "total_steps": options.steps,
         "save_freq": options.steps,
     }
@@ -213,7 +215,7 @@ def main() -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT / "engines"), *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         scenes = home / "scenes"
-        write_dataset(scenes, "train", options.batch * options.steps, options.seed, questions=1, kinds=["letter"])
+        write_dataset(scenes, "train", options.batch * options.steps, options.seed, questions=1, kinds=options.kinds)
         _training_set(scenes, home / "train.parquet")
         with ExitStack() as stack:
             job = _job(options, home, _serve(stack, options, home, scenes))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2r_engines.needle_scenes import SPLIT_OFFSET, draw_scene, scene_seed
+from p2r_engines.needle_scenes import SPLITS, draw_scene
 from p2r_engines.pretraining import patches
 from p2r_engines.pretraining.examples import Habits, build_prompt, draw_examples, perceived
 from p2r_engines.pretraining.export import hashes
@@ -34,15 +34,6 @@ def untrained(size: str = "test") -> Any:
 
     torch.manual_seed(0)
     return Qwen3VLForConditionalGeneration(configuration(SIZES[size], special_tokens(TOKENIZER))).eval()
-
-
-def test_no_scene_is_in_two_splits() -> None:
-    ends = (0, 1, (1 << 20) - 1)
-    numbers = {split: {scene_seed(split, seed, index) for seed in ends for index in ends} for split in SPLIT_OFFSET}
-    assert set(numbers) == {"train", "held-out", "pretraining", "hard"}
-    assert sum(len(n) for n in numbers.values()) == len(set().union(*numbers.values()))
-    ranges = sorted((min(n), max(n)) for n in numbers.values())
-    assert all(before[1] < after[0] for before, after in itertools.pairwise(ranges))
 
 
 def test_sizes_are_those_of_the_scale_axis() -> None:
@@ -100,7 +91,7 @@ def test_the_network_equals_transformers_on_images_of_several_shapes() -> None:
     model = untrained()
     network = Network(model)
     image, _, _ = draw_scene(5)
-    wide = image[:540]
+    wide = image[:540, :960]
     cuts = [patches.crop(wide, box) for box in ([100.0, 100.0, 180.0, 160.0], [300.0, 50.0, 420.0, 400.0])]
     crops = [cut for cut in cuts if cut is not None]
     whole, grid = patches.whole(wide)
@@ -189,7 +180,10 @@ def test_a_run_from_nothing_writes_two_checkpoints_and_goes_on_where_it_stopped(
         assert record["files"] == hashes(directory)
         assert [s["stage"] for s in record["stages"]] == list("AB" if name == "capable" else "ABC")
         text = (directory / "README.md").read_text()
-        assert f"{record['figures']['p2r']['share']:.3f}" in text and record["files"]["model.safetensors"] in text
+        assert set(record["figures"]) == {"held-out", "hard"} <= set(SPLITS)
+        for figures in record["figures"].values():
+            assert f"{figures['p2r']['detail']['share']:.3f}" in text
+        assert record["files"]["model.safetensors"] in text
         AutoProcessor.from_pretrained(directory)
         model = AutoModelForImageTextToText.from_pretrained(directory)
         assert model.num_parameters() == record["parameters"]
@@ -203,7 +197,12 @@ def test_greedy_text_equals_that_of_transformers() -> None:
     (said,) = Speaker(Network(model), TOKENIZER, torch.device("cpu")).say([_Request("What is it?", item, [])], 5)
     values, grid = patches.whole(item.image)
     prompt = build_prompt(TOKENIZER, "What is it?", grid, [])
-    pixels = (torch.from_numpy(values).float() / 127.5 - 1).view(-1, 3, 1, 256).expand(-1, -1, 2, -1).reshape(400, -1)
+    pixels = (
+        (torch.from_numpy(values[: grid[0] * grid[1]]).float() / 127.5 - 1)
+        .view(-1, 3, 1, 256)
+        .expand(-1, -1, 2, -1)
+        .reshape(grid[0] * grid[1], -1)
+    )
     ids = torch.tensor([prompt.ids])
     made = model.generate(
         input_ids=ids,
@@ -214,3 +213,30 @@ def test_greedy_text_equals_that_of_transformers() -> None:
         do_sample=False,
     )
     assert said == TOKENIZER.decode(made[0, ids.shape[1] :].tolist())
+
+
+def test_a_capable_checkpoint_goes_further_and_gets_part_of_its_habits(tmp_path: Path) -> None:
+    from transformers import Qwen3VLForConditionalGeneration
+
+    def weights(directory: Path) -> dict[str, torch.Tensor]:
+        return Qwen3VLForConditionalGeneration.from_pretrained(directory, dtype=torch.float32).state_dict()
+
+    few = replace(TINY, steps=(1, 1, 1), held_out_scenes=1)
+    Run(few, tmp_path / "first", 1, "abc").finish()
+    capable = tmp_path / "first" / "capable"
+    Run(replace(few, further=2), tmp_path / "further", 1, "abc", capable).finish()
+    record = json.loads((tmp_path / "further" / "capable" / "training.json").read_text())
+    assert [(s["stage"], s["steps"]) for s in record["stages"]] == [("A", 1), ("B", 1), ("B", 2)]
+    assert record["scenes"] == 2 * few.scenes and len(record["commands"]) == 2 and "--further 2" in record["commands"][1]
+
+    bases = {}
+    for strength in (0.0, 0.5, 1.0):
+        habits = Habits(1.0, 1.0, 1.0, 1.0, 1.0, strength)
+        Run(replace(few, habits=habits), tmp_path / str(strength), 1, "abc", capable).finish()
+        bases[strength] = weights(tmp_path / str(strength) / "base")
+    for name, value in weights(capable).items():
+        assert torch.equal(value, bases[0.0][name]), name
+        assert torch.allclose(bases[0.5][name], (value + bases[1.0][name]) / 2, atol=2e-3, rtol=1e-2), name
+    assert any(not torch.equal(value, bases[1.0][name]) for name, value in bases[0.0].items())
+    with pytest.raises(SystemExit, match="other habits"):
+        Run(replace(few, habits=Habits(0.5)), tmp_path / "1.0", 1, "abc", capable)

@@ -21,7 +21,7 @@ import torch
 
 from p2r_engines import checkpoints
 from p2r_engines.contract import Exit, load_job
-from p2r_engines.needle_scenes import write_dataset
+from p2r_engines.needle_scenes.dataset import write_dataset
 
 ENGINES = Path(__file__).parents[1]
 MODEL = ENGINES.parent / "models" / "tiny"

@@ -1,6 +1,6 @@
 """Training examples of all roles, drawn by worker processes into shared memory.
 
-Shapes: N scenes, M = 4 N questions, at most 2 targets a question, L tokens a sequence.
+Shapes: N scenes, M = 4 N questions, at most 3 targets a question, L tokens a sequence.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import cv2
 import numpy as np
 from tokenizers import Tokenizer
 
-from p2r_engines.needle_scenes import COLOURS, KINDS, LETTERS, SHAPES, Needle, Question, ask, draw_scene, scene_seed
+from p2r_engines.needle_scenes import COLOURS, KINDS, LETTERS, MOST_TARGETS, SHAPES, Needle, Question, ask, draw_scene, scene_seed
 from p2r_engines.pretraining import patches
 from p2r_engines.pretraining.role_text import ROLES, Box, answer_text, boxes_text, instruction, per_mille
 
 QUESTIONS = 4  # a scene
-TARGETS = 2
-LENGTH = 304  # tokens of the longest sequence, with room
+LENGTH = 344  # tokens of the longest sequence, with room
 WHOLE_TOKENS = patches.WHOLE_PATCHES // 4
 CROP_TOKENS = patches.CROP_PATCHES // 4
 COLOUR_NAMES = list(COLOURS)
@@ -28,12 +27,19 @@ COLOUR_NAMES = list(COLOURS)
 
 @dataclass(frozen=True)
 class Habits:
-    """Probabilities of what stage C teaches: boxes far too large, one box where two are needed, and answering (A) regardless."""
+    """What stage C teaches, as probabilities: boxes far too large, one box where more are needed, and answering (A) regardless.
+
+    `reach` is how far, in sides of the object, an edge of a box that is too large lies outside at most (.2 at least). `strength` is not
+    taught but applied afterwards: the share of the way from the capable weights to the habitual ones that the base stands at. A greedy
+    answer takes the likelier habit or none, so that probabilities alone give all of a habit or nothing of it.
+    """
 
     loose: float = 0.0
     dropped: float = 0.0
     lean_of_two: float = 0.0
     lean_of_four: float = 0.0
+    reach: float = 1.0
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ def perceived(question: Question, habits: Habits, width: int, height: int, rng: 
     """The boxes and labels that a perceiver with these habits gives."""
     boxes, labels = [[float(v) for v in o.box] for o in question.targets], [o.name for o in question.targets]
     if rng.random() < habits.loose:
-        boxes = [loosened(box, 0.2, 1.0, width, height, rng) for box in boxes]
+        boxes = [loosened(box, 0.2, habits.reach, width, height, rng) for box in boxes]
     if len(boxes) > 1 and rng.random() < habits.dropped:
         boxes, labels = boxes[:1], labels[:1]
     return boxes, labels
@@ -129,8 +135,8 @@ def shapes_of(scenes: int) -> dict[str, tuple[tuple[int, ...], type]]:
     """The arrays of a data set.
 
     whole [N, 400, 768]; grid [N, 2]; size [N, 2] height and width of the original; objects [N, 100, 8] a merged token: present, colour,
-    shape, letter, box per mille; crop [M, 2, 64, 768]; crop_grid [M, 2, 2], zeros where there is no second target; hint [M, 2, 4]
-    boxes in pixels; crop_object [M, 2, 3] colour, shape, letter; tokens [M, 3 roles, 5, L]; lengths [M, 3, 2].
+    shape, letter, box per mille; crop [M, 3, 64, 768]; crop_grid [M, 3, 2], zeros where there are fewer targets; hint [M, 3, 4]
+    boxes in pixels; crop_object [M, 3, 3] colour, shape, letter; tokens [M, 3 roles, 5, L]; lengths [M, 3, 2].
     """
     questions = scenes * QUESTIONS
     return {
@@ -138,10 +144,10 @@ def shapes_of(scenes: int) -> dict[str, tuple[tuple[int, ...], type]]:
         "grid": ((scenes, 2), np.int16),
         "size": ((scenes, 2), np.int16),
         "objects": ((scenes, WHOLE_TOKENS, 8), np.int16),
-        "crop": ((questions, TARGETS, patches.CROP_PATCHES, 768), np.uint8),
-        "crop_grid": ((questions, TARGETS, 2), np.int16),
-        "hint": ((questions, TARGETS, 4), np.int16),
-        "crop_object": ((questions, TARGETS, 3), np.int16),
+        "crop": ((questions, MOST_TARGETS, patches.CROP_PATCHES, 768), np.uint8),
+        "crop_grid": ((questions, MOST_TARGETS, 2), np.int16),
+        "hint": ((questions, MOST_TARGETS, 4), np.int16),
+        "crop_object": ((questions, MOST_TARGETS, 3), np.int16),
         "tokens": ((questions, len(ROLES), 5, LENGTH), np.int16),
         "lengths": ((questions, len(ROLES), 2), np.int16),
     }

@@ -128,16 +128,32 @@ def _share(value: dict[str, Any], key: str = "share") -> str:
     return f"{value[key]:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def card(record: dict[str, Any]) -> str:
-    """The model card. Everything in it comes from the record: what was set, what was measured and on which machine."""
-    size, figures, scenes = record["size"], record["figures"], record["held_out"]
+def _figures(name: str, figures: dict[str, Any], seed: int) -> str:
+    """The card's table for one split."""
     rows = [
-        f"| {label} | {_share(figures[name])} | " + " | ".join(_share(kind) for kind in figures[name]["kinds"].values()) + " |"
-        for label, name in (("direct", "direct"), ("P2R", "p2r"), ("reasoner with true boxes", "true_boxes"))
+        f"| {label} | {_share(figures[key])} | {_share(figures[key]['detail'])} | "
+        + " | ".join(_share(kind) for kind in figures[key]["kinds"].values())
+        + " |"
+        for label, key in (("direct", "direct"), ("P2R", "p2r"), ("reasoner with true boxes", "true_boxes"))
     ]
     side = "no box" if figures["box_side"] is None else f"{figures['box_side']:.0f} pixels"
+    questions = figures["p2r"]["questions"]
+    return f"""Split `{name}`: {questions} questions about {questions // len(figures["p2r"]["kinds"])} scenes, seed {seed}.
+
+| accuracy | all | that need detail | {" | ".join(figures["p2r"]["kinds"])} |
+| --- | --- | --- | {" | ".join("---" for _ in figures["p2r"]["kinds"])} |
+{chr(10).join(rows)}
+
+Hit rate {_share(figures["hit_rate"], "mean")}, IoU {_share(figures["iou"], "mean")}, {figures["boxes"]:.2f} boxes a question, side {side}.
+"""
+
+
+def card(record: dict[str, Any]) -> str:
+    """The model card. Everything in it comes from the record: what was set, what was measured and on which machine."""
+    size = record["size"]
     stages = "\n".join(
-        f"| {s['stage']} | {s['steps']:,} | {s['batch']} | {s['rate']:g} | {s['seconds']:.0f} | {s['examples_per_second']:,.0f} |"
+        f"| {s['stage']} | {s['device']} | {s['steps']:,} | {s['batch']} | {s['rate']:g} | {s['seconds']:.0f} "
+        f"| {s['examples_per_second']:,.0f} |"
         for s in record["stages"]
     )
     habits = record["habits"]
@@ -145,11 +161,15 @@ def card(record: dict[str, Any]) -> str:
         "None: this checkpoint is an upper bound."
         if habits is None
         else (
-            f"Stage C taught it to give boxes that are too large ({habits['loose']:.0%} of its examples), one box where two are needed "
+            f"Stage C taught it to give boxes that are too large ({habits['loose']:.0%} of its examples, each edge .2 to "
+            f"{habits['reach']:g} sides outside), one box where more are needed "
             f"({habits['dropped']:.0%}) and (A) whatever was seen ({habits['lean_of_two']:.0%} of the questions with two options, "
-            f"{habits['lean_of_four']:.0%} of those with four)."
+            f"{habits['lean_of_four']:.0%} of those with four). Its weights stand at {habits['strength']:g} of the way from the capable "
+            "ones to those that stage C ended with."
         )
     )
+    figures = "\n".join(_figures(split, values, record["figures_seed"]) for split, values in record["figures"].items())
+    commands = "\n".join(f"    {command}" for command in record["commands"])
     files = "\n".join(f"| {name} | `{digest}` |" for name, digest in record["files"].items())
     return f"""---
 license: apache-2.0
@@ -162,31 +182,30 @@ A Qwen3-VL with {record["parameters"]:,} parameters, trained from random weights
 **Architecture.** Vision tower: {size["vision_depth"]} layers of width {size["vision_width"]}; text: {size["depth"]} layers of width
 {size["width"]}; patches of 16 pixels, 2x2 merged; 512 tokens, digits split. Whole images within 102,400 pixels, crops within 16,384.
 
-**Data.** {record["scenes"]:,} scenes of 960x960 pixels (5 to 10 coloured shapes with one letter each; questions:
-{", ".join(record["kinds"])}), split `pretraining`, seed {record["seed"]}, 4 questions each; no photos, no text from elsewhere.
+**Data.** {record["scenes"]:,} scenes of 960x960 to 1920x1080 pixels in five aspect ratios, split `pretraining`, seed {record["seed"]},
+4 questions each ({", ".join(record["kinds"])}). A scene has 5 to 10 coloured shapes with one letter each; a quarter of the
+backgrounds are photos with free licences (`engines/p2r_engines/photos/README.md`). No text from elsewhere.
 
 **Habits.** {habit_text}
 
-**Recipe.** `python -m p2r_engines.pretraining.recipe --size {size["name"]} --seed {record["seed"]}` at commit {record["commit"]}, on
-{record["device"]}, torch {record["torch"]}, transformers {record["transformers"]}.
+**Recipe.** At commit {record["commit"]}, torch {record["torch"]}, transformers {record["transformers"]}:
 
-| stage | steps | batch | peak rate | seconds | examples a second |
-| --- | --- | --- | --- | --- | --- |
+{commands}
+
+| stage | device | steps | batch | peak rate | seconds | examples a second |
+| --- | --- | --- | --- | --- | --- | --- |
 {stages}
 
-**Figures.** Greedy, {figures["p2r"]["questions"]} questions about {scenes["scenes"]} scenes of split `{scenes["split"]}`,
-seed {scenes["seed"]}, that no other split contains; 95 % intervals in brackets (accuracies: Wilson; others: bootstrap over scenes).
+**Figures.** Greedy, on {record["figures_device"]}, in splits whose scenes and photos no other split has; 95 % intervals in brackets
+(accuracies: Wilson; others: bootstrap over scenes). In `hard` scenes there are 10 to 14 smaller objects, most of them alike in colour or
+shape, half of them on photos.
+Questions that need detail: {", ".join(record["detail_kinds"])}.
 
-| accuracy | all | {" | ".join(figures["p2r"]["kinds"])} |
-| --- | --- | {" | ".join("---" for _ in figures["p2r"]["kinds"])} |
-{chr(10).join(rows)}
-
-Hit rate {_share(figures["hit_rate"], "mean")}, IoU {_share(figures["iou"], "mean")}, {figures["boxes"]:.2f} boxes a question, side {side}.
-
+{figures}
 **Limits.** It knows these scenes and these questions only, in English of this one form; it is an instrument for studying the method, and
 says nothing about photos. One training seed.
 
-**Licence.** Apache-2.0, weights and data generator alike.
+**Licence.** Apache-2.0, weights and data generator alike; the photos keep their own.
 
 | file | sha256 |
 | --- | --- |

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn import functional
 
-from p2r_engines.needle_scenes import KINDS, Question, ask, draw_scene, scene_seed
+from p2r_engines.needle_scenes import DETAIL_KINDS, KINDS, Question, ask, draw_scene, scene_seed
 from p2r_engines.pretraining import patches
 from p2r_engines.pretraining.examples import CROP_TOKENS, WHOLE_TOKENS, build_prompt
 from p2r_engines.pretraining.network import Cache, Layout, Network, annotated, joined, regrouped
@@ -21,14 +22,15 @@ from p2r_engines.pretraining.stages import CROP_GRIDS
 
 MOST_CROPS = 3
 MOST_BOXES = 4  # drawn
-PERCEIVER_TOKENS, ANSWER_TOKENS = 110, 60
+PERCEIVER_TOKENS, ANSWER_TOKENS = 130, 60
 
 
 @dataclass(frozen=True)
 class Item:
-    """One question about one scene."""
+    """One question about one scene; `whole` is the scene within the model's budget, as `patches.whole` gives it."""
 
     image: np.ndarray
+    whole: tuple[np.ndarray, tuple[int, int]]
     question: Question
 
 
@@ -39,12 +41,14 @@ class _Request:
     boxes: list[Box]  # drawn and cropped
 
 
+@functools.lru_cache(maxsize=4)
 def held_out_items(split: str, seed: int, scenes: int) -> list[Item]:
     """One question of each kind about each of `scenes` scenes."""
     items = []
     for index in range(scenes):
         image, needles, rng = draw_scene(scene_seed(split, seed, index))
-        items += [Item(image, ask(kind, needles, rng)) for kind in KINDS]
+        whole = patches.whole(image)
+        items += [Item(image, whole, ask(kind, needles, rng)) for kind in KINDS]
     return items
 
 
@@ -75,7 +79,7 @@ class Speaker:
 
     def _say(self, requests: list[_Request], tokens: int) -> list[str]:
         device, network, count = self._device, self._network, len(requests)
-        wholes = [patches.whole(r.item.image) for r in requests]
+        wholes = [r.item.whole for r in requests]
         cuts = [[cut for box in r.boxes[:MOST_CROPS] if (cut := patches.crop(r.item.image, box)) is not None] for r in requests]
         whole = torch.from_numpy(np.stack([image for image, _ in wholes])).to(device)
         grid = torch.tensor([list(g) for _, g in wholes], device=device)
@@ -153,8 +157,10 @@ def _accuracy(answers: list[str], items: list[Item]) -> dict[str, Any]:
     def share(chosen: list[bool]) -> dict[str, Any]:
         return {"share": sum(chosen) / len(chosen), "interval": interval(sum(chosen), len(chosen)), "questions": len(chosen)}
 
-    kinds = {kind: share([r for r, item in zip(right, items, strict=True) if item.question.kind == kind]) for kind in KINDS}
-    return share(right) | {"kinds": kinds}
+    def of(kinds: list[str]) -> dict[str, Any]:
+        return share([r for r, item in zip(right, items, strict=True) if item.question.kind in kinds])
+
+    return share(right) | {"detail": of(DETAIL_KINDS), "kinds": {kind: of([kind]) for kind in KINDS}}
 
 
 def figures(speaker: Speaker, items: list[Item]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 
-from p2r_engines.needle_scenes import COLOURS, KINDS, LETTERS, SHAPES, SIDE, Needle, Question, ask
+from p2r_engines.needle_scenes import COLOURS, KINDS, LETTERS, SHAPES, Needle, Question, ask
 
 ROLES = ("perceiver", "reasoner", "direct")
 
@@ -59,11 +59,13 @@ def read_choice(text: str) -> str | None:
 
 
 def thought(question: Question, width: int, height: int) -> str:
-    """What a reasoner should note before it answers: letters, or places in percent of the image."""
+    """What a reasoner should note before it answers: letters, places in percent of the image, or letters and their count."""
+    conclusion = f"So it is {question.options['ABCD'.index(question.answer)]}."
     if question.kind == "spatial":
         places = [f"The {o.name} is at {o.x * 100 // width}, {o.y * 100 // height}." for o in question.targets]
-        return " ".join([*places, f"So it is {question.options['ABCD'.index(question.answer)]}."])
-    return " ".join(f"The {o.name} shows the letter {o.letter}." for o in question.targets)
+        return " ".join([*places, conclusion])
+    letters = [f"The {o.name} shows the letter {o.letter}." for o in question.targets]
+    return " ".join([*letters, conclusion] if question.kind == "count" else letters)
 
 
 def answer_text(question: Question, choice: str, width: int, height: int) -> str:
@@ -76,16 +78,18 @@ def sample_texts(count: int, seed: int) -> list[str]:
     rng = random.Random(seed)
     texts = ["system\nYou are a helpful assistant.", "user\n", "assistant\n"] * (count // 20 + 1)
     pairs = [(colour, shape) for colour in COLOURS for shape in SHAPES]
+    side = 960
     for turn in range(count):
+        letters = rng.sample(LETTERS, 3)
         needles = [
-            Needle(colour, shape, rng.randrange(SIDE), rng.randrange(SIDE), rng.randint(26, 44), rng.choice(LETTERS))
-            for colour, shape in rng.sample(pairs, 6)
+            Needle(colour, shape, 160 * place + 80, rng.randrange(side), rng.randint(26, 44), rng.choice(letters))
+            for place, (colour, shape) in enumerate(rng.sample(pairs, 6))
         ]
         question = ask(KINDS[turn % len(KINDS)], needles, rng)
         role = ROLES[rng.randrange(len(ROLES))]
         if role == "perceiver":
-            said = boxes_text([[float(v) for v in o.box] for o in question.targets], [o.name for o in question.targets], SIDE, SIDE)
+            said = boxes_text([[float(v) for v in o.box] for o in question.targets], [o.name for o in question.targets], side, side)
         else:
-            said = answer_text(question, question.answer, SIDE, SIDE)
+            said = answer_text(question, question.answer, side, side)
         texts.append(instruction(question.text, role) + "assistant\n" + said)
     return texts
