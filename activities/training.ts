@@ -35,6 +35,9 @@ const MAX_SILENT_DEATHS = 6;
 /** Time a trainer has to finish its step and commit after a cancel. */
 const COMMIT_GRACE_MS = 10 * 60_000;
 
+/** Time between two looks at the newest checkpoint, which heartbeats point at. */
+const POINTER_MS = 5000;
+
 /** Failures that an engine names itself and that another attempt cannot cure. */
 const HOPELESS = new Set([
   'ConfigInvalid',
@@ -79,8 +82,11 @@ export function createTrainingActivities(store: Store, python = PYTHON) {
           attempt = ensured;
           const record = processRecord(store, phase.key, attempt);
           const running = await attach(record);
-          while (running !== null && !signal.aborted && (await isAlive(running))) {
-            step = (await committedSteps(store, phase.key)).at(-1) ?? 0;
+          for (let looked = 0; running !== null && !signal.aborted && (await isAlive(running)); ) {
+            if (Date.now() - looked >= POINTER_MS) {
+              looked = Date.now();
+              step = (await committedSteps(store, phase.key)).at(-1) ?? 0;
+            }
             await sleep(300);
           }
           step = (await committedSteps(store, phase.key)).at(-1) ?? 0;

@@ -1,9 +1,10 @@
 /**
  * What the platform adds to a training phase: the same phase under the platform (Temporal, worker, model server, reward service over HTTP,
- * leases, heartbeats) and with the bare engine, whose rewards come from a table in its own process. Both get every verdict from what an
- * earlier run judged, so that the frozen model's time is in neither; both must end with the same weights, byte for byte.
+ * leases, heartbeats) and with the bare engine, whose rewards come from a table in its own process. Both get the training set and every
+ * verdict from an earlier run, so that resizing images and the frozen model's time are in neither; both must end with the same weights, byte
+ * for byte. The two take turns, as a machine is not the same from one minute to the next.
  *
- * `npm run bench:overhead [-- --steps N] [--home DIR] [--json]`
+ * `npm run bench:overhead [-- --steps N] [--rounds N] [--home DIR] [--json]`
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -33,11 +34,13 @@ const ENGINE_ENV = {
 const { values } = parseArgs({
   options: {
     steps: { type: 'string', default: '10' },
+    rounds: { type: 'string', default: '3' },
     home: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
 const steps = Number(values.steps);
+const rounds = Number(values.rounds);
 const home = path.resolve(values.home ?? (await mkdtemp(path.join(os.tmpdir(), 'p2r-overhead-'))));
 const store = openStore(home);
 const run = promisify(execFile);
@@ -87,60 +90,74 @@ const Job = z.looseObject({
 
 say(`judging ${steps} steps once (${home})`);
 await p2r('run', study, '--as', EXPERIMENT, '--json');
-const plan = JSON.parse(
-  await p2r('rerun', EXPERIMENT, '--from', PHASE, '--again', '--plan', '--json'),
-) as PlannedStep[];
-const key = plan.find(({ id }) => id === PHASE)?.key ?? '';
 const first = JSON.parse(await readFile(store.experimentFile(EXPERIMENT), 'utf8')).phases[0].key as string;
-await mkdir(store.phase(key), { recursive: true });
-await cp(path.join(store.phase(first), 'judgements.jsonl'), path.join(store.phase(key), 'judgements.jsonl'));
 
-say('under the platform');
-await p2r('rerun', EXPERIMENT, '--from', PHASE, '--again', '--json');
-const events = await readEvents(store, EXPERIMENT);
-const phaseSeconds = between(events, key, 'phase-started', 'phase-completed');
-const attempt = (await listAttempts(store, key)).at(-1) ?? 1;
-const job = await readJson(path.join(store.attempt(key, attempt), 'job.json'), Job);
-if (job === null) throw new Error('The phase under the platform left no job.json.');
-await p2r('down');
+/** Trains the phase once more under the platform, with the training set and the verdicts of the first time. */
+async function underThePlatform(): Promise<{ key: string; job: z.infer<typeof Job>; seconds: number }> {
+  const again = ['rerun', EXPERIMENT, '--from', PHASE, '--again', '--json'];
+  const plan = JSON.parse(await p2r(...again, '--plan')) as PlannedStep[];
+  const key = plan.find(({ id }) => id === PHASE)?.key ?? '';
+  await mkdir(store.phase(key), { recursive: true });
+  for (const name of ['judgements.jsonl', 'dataset'])
+    await cp(path.join(store.phase(first), name), path.join(store.phase(key), name), { recursive: true });
+  await p2r(...again);
+  const seconds = between(await readEvents(store, EXPERIMENT), key, 'phase-started', 'phase-completed');
+  const attempt = (await listAttempts(store, key)).at(-1) ?? 1;
+  const job = await readJson(path.join(store.attempt(key, attempt), 'job.json'), Job);
+  if (job === null) throw new Error('The phase under the platform left no job.json.');
+  await p2r('down');
+  return { key, job, seconds };
+}
 
-say('the bare engine');
 const bare = path.join(home, 'bare');
-await rm(bare, { recursive: true, force: true });
-const attemptDirectory = path.join(bare, 'attempts', '1');
-await mkdir(attemptDirectory, { recursive: true });
-const leaseFile = path.join(bare, 'lease.json');
-await writeJson(leaseFile, { token: 1, owner: 'bare', since: new Date().toISOString() });
-const jobFile = path.join(attemptDirectory, 'job.json');
-await writeJson(jobFile, { ...job, attempt: 1, phase_dir: bare, lease: { file: leaseFile, token: 1 } });
-const started = performance.now();
-await run(
-  path.join(PROJECT, '.venv', 'bin', 'python'),
-  [path.join(import.meta.dirname, 'bare.py'), jobFile, store.rollouts(key)],
-  {
-    cwd: PROJECT,
-    env: { ...process.env, ...ENGINE_ENV },
-    maxBuffer: 1 << 26,
-  },
-);
-const bareSeconds = (performance.now() - started) / 1000;
+
+/** Does a job with the bare engine, its verdicts from a phase's rollouts; returns seconds. */
+async function withTheBareEngine(job: z.infer<typeof Job>, key: string): Promise<number> {
+  await rm(bare, { recursive: true, force: true });
+  const attemptDirectory = path.join(bare, 'attempts', '1');
+  await mkdir(attemptDirectory, { recursive: true });
+  const leaseFile = path.join(bare, 'lease.json');
+  await writeJson(leaseFile, { token: 1, owner: 'bare', since: new Date().toISOString() });
+  const jobFile = path.join(attemptDirectory, 'job.json');
+  await writeJson(jobFile, { ...job, attempt: 1, phase_dir: bare, lease: { file: leaseFile, token: 1 } });
+  const started = performance.now();
+  await run(
+    path.join(PROJECT, '.venv', 'bin', 'python'),
+    [path.join(import.meta.dirname, 'bare.py'), jobFile, store.rollouts(key)],
+    {
+      cwd: PROJECT,
+      env: { ...process.env, ...ENGINE_ENV },
+      maxBuffer: 1 << 26,
+    },
+  );
+  return (performance.now() - started) / 1000;
+}
 
 const weights = (directory: string) =>
   sha256File(
     path.join(directory, 'checkpoints', `step-${String(steps).padStart(6, '0')}`, 'model.safetensors'),
   );
-const sameWeights = (await weights(store.phase(key))) === (await weights(bare));
-const result = {
-  steps,
-  platform_seconds: phaseSeconds,
-  bare_seconds: bareSeconds,
-  ratio: phaseSeconds / bareSeconds,
-  same_weights: sameWeights,
-};
-if (values.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
-else
+const pairs: { platform_seconds: number; bare_seconds: number; same_weights: boolean }[] = [];
+for (let round = 1; round <= rounds; round++) {
+  say(`round ${round} of ${rounds}: under the platform`);
+  const { key, job, seconds } = await underThePlatform();
+  say(`round ${round} of ${rounds}: the bare engine (the platform took ${seconds.toFixed(1)} s)`);
+  const bareSeconds = await withTheBareEngine(job, key);
+  const same = (await weights(store.phase(key))) === (await weights(bare));
+  pairs.push({ platform_seconds: seconds, bare_seconds: bareSeconds, same_weights: same });
+}
+const sum = (of: 'platform_seconds' | 'bare_seconds') => pairs.reduce((all, pair) => all + pair[of], 0);
+const ratio = sum('platform_seconds') / sum('bare_seconds');
+const sameWeights = pairs.every(({ same_weights }) => same_weights);
+if (values.json) process.stdout.write(`${JSON.stringify({ steps, pairs, ratio }, null, 2)}\n`);
+else {
+  for (const { platform_seconds, bare_seconds } of pairs)
+    process.stdout.write(
+      `${steps} steps: ${platform_seconds.toFixed(1)} s under the platform, ${bare_seconds.toFixed(1)} s with the bare engine\n`,
+    );
   process.stdout.write(
-    `${steps} steps: ${phaseSeconds.toFixed(1)} s under the platform, ${bareSeconds.toFixed(1)} s with the bare engine, ${((result.ratio - 1) * 100).toFixed(1)} % more; the weights are ${sameWeights ? 'the same, byte for byte' : 'NOT the same'}.\n`,
+    `${((ratio - 1) * 100).toFixed(1)} % more under the platform; the weights are ${sameWeights ? 'the same, byte for byte' : 'NOT the same'}.\n`,
   );
+}
 if (values.home === undefined) await rm(home, { recursive: true, force: true });
 process.exitCode = sameWeights ? 0 : 1;
