@@ -1,4 +1,5 @@
 /** What a long activity does besides its work: heartbeats, and telling apart why it is being cancelled. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { WorkflowNotFoundError } from '@temporalio/client';
 
@@ -105,6 +106,11 @@ export async function untilCancelled<T>(work: (signal: AbortSignal) => Promise<T
     abort.abort();
     await running.catch(() => undefined);
   }
+}
+
+/** Waits for a time, or until the signal is aborted. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined);
 }
 
 /**

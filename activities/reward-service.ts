@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import { z } from 'zod';
 import { IMAGE_RULES, imageRulesKey } from '../method/images.ts';
@@ -13,7 +12,7 @@ import type { Store } from '../store/layout.ts';
 import type { Study } from '../studies/study.ts';
 import type { PhasePlan } from '../workflows/types.ts';
 import { PROJECT } from './environment.ts';
-import { allOrNone, beating, shouldDetach, untilCancelled } from './heartbeats.ts';
+import { allOrNone, beating, pause, shouldDetach, untilCancelled } from './heartbeats.ts';
 import { datasetFiles, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, stop } from './processes.ts';
 import { Pulse } from './pulse.ts';
@@ -99,7 +98,8 @@ export function createRewardActivities(store: Store) {
               log: own.log,
             }));
           let pulse: Pulse | null = null;
-          for (let looked = Date.now(); !signal.aborted && (await isAlive(record)); await sleep(300)) {
+          for (let looked = Date.now(); !signal.aborted && (await isAlive(record)); ) {
+            await pause(published === '' ? 200 : 1000, signal);
             const url = (await readJson(own.ready, Ready).catch(() => null))?.url ?? '';
             if (url !== published) {
               published = url;

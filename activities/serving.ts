@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import OpenAI from 'openai';
 import { z } from 'zod';
@@ -14,7 +13,7 @@ import type { Serving } from '../studies/study.ts';
 import type { ModelRef } from '../workflows/types.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
 import { diagnoseLog } from './failures.ts';
-import { allOrNone, beating, cancelled, shouldDetach, untilCancelled } from './heartbeats.ts';
+import { allOrNone, beating, cancelled, pause, shouldDetach, untilCancelled } from './heartbeats.ts';
 import { requireWhole } from './integrity.ts';
 import { ownerDirectory, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, type ProcessRecord, stop } from './processes.ts';
@@ -268,7 +267,7 @@ async function keepUp(replica: Replica, signal: AbortSignal): Promise<void> {
     await published.set(server, up.endpoint);
     const loads = new JsonLinesWriter(files.load);
     const pulse = new Pulse(new URL('/health', up.endpoint.url));
-    for (let looked = 0; !signal.aborted && (await isAlive(up.record)); await sleep(300)) {
+    for (let looked = 0; !signal.aborted && (await isAlive(up.record)); await pause(1000, signal)) {
       if (pulse.isLost) {
         console.error(`The server for ${input.label} does not answer any more: it is started again.`);
         await published.set(server, null);
@@ -322,7 +321,7 @@ async function bringUp(
       await writeJson(files.endpoint, endpoint, 0o600);
       return { record, endpoint };
     }
-    await sleep(200);
+    await pause(200, signal);
   }
   // Whoever ended the wait decides what becomes of the server: it may be another attempt's already.
   if (!signal.aborted) await stop(files.record, 2000);

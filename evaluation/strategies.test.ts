@@ -94,7 +94,7 @@ afterEach(async () => {
 });
 
 /** One question by one strategy; returns the prediction. */
-async function asked(name: string, reply: Script, over: { stem?: string; open?: true } = {}) {
+async function asked(name: string, reply: Script, over: { stem?: string; open?: true; kites?: number } = {}) {
   script = reply;
   const strategy = strategyNamed(name);
   if (strategy === undefined) throw new Error(`There is no strategy ${name}.`);
@@ -108,7 +108,13 @@ async function asked(name: string, reply: Script, over: { stem?: string; open?: 
     options,
     form: over.open ? ('text' as const) : ('choice' as const),
     answer: over.open ? 'a kite' : 'B',
-    truth: [{ x1: 800, y1: 100, x2: 880, y2: 180, label: 'kite' }],
+    truth: Array.from({ length: over.kites ?? 1 }, () => ({
+      x1: 800,
+      y1: 100,
+      x2: 880,
+      y2: 180,
+      label: 'kite',
+    })),
     category: ['attribute'],
     cluster: 'kite',
   };
@@ -313,11 +319,12 @@ test('ZoomEye weighs all places of "all X", and refuses an endpoint without log-
   ).rejects.toThrow(StrategyUnfit);
 });
 
-test('random boxes are the same for every model and repeat their sizes', async () => {
+test('a random box is the same for every model, has the size of a true one, and is alone however many those are', async () => {
   const first = await asked('random', inTurn(B));
   store = openStore(mkdtempSync(path.join(os.tmpdir(), 'p2r-traces-')));
-  const second = await asked('random', inTurn('<answer>A</answer>'));
+  const second = await asked('random', inTurn('<answer>A</answer>'), { kites: 3 });
   expect(second.boxes).toEqual(first.boxes);
+  expect(first.boxes).toHaveLength(1);
   const [[x1, y1, x2, y2] = []] = first.boxes;
   expect([Number(x2) - Number(x1), Number(y2) - Number(y1)]).toEqual([80, 80]);
 });

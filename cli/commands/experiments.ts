@@ -167,7 +167,7 @@ export async function follow(
       `${record.experiment} was running`,
       `go on with: npx p2r up && npx p2r watch ${record.experiment}`,
     );
-    await sleep(500, undefined, { signal });
+    await sleep(1000, undefined, { signal });
   }
 }
 

@@ -6,27 +6,27 @@ import type { Strategy, StrategyContext } from './strategy.ts';
 const DEFAULT_SHARE = 0.1;
 
 /**
- * As many boxes as there are true ones (one where none are known), of the same sizes, each at a place drawn uniformly: the same for every
- * model. The paper does not say how its random boxes were drawn. Units: pixels of the original image.
+ * One box, of the size of one of the true ones, at a place drawn uniformly: the same for every model. Always one, as the number of true boxes
+ * tells much about the answer to a question that counts. The paper does not say how its random boxes were drawn. Units: pixels of the
+ * original image.
  * @see paper, Figure 12
  */
-export function randomBoxes({ question, random }: Pick<StrategyContext, 'question' | 'random'>): Box[] {
-  const { width, height } = question.size;
-  const sizes = (question.truth ?? []).map(({ x1, y1, x2, y2 }) => ({ width: x2 - x1, height: y2 - y1 }));
-  if (sizes.length === 0) sizes.push({ width: DEFAULT_SHARE * width, height: DEFAULT_SHARE * height });
-  return sizes.map((size) => {
-    const x1 = Math.round(random() * Math.max(0, width - size.width));
-    const y1 = Math.round(random() * Math.max(0, height - size.height));
-    return { x1, y1, x2: x1 + size.width, y2: y1 + size.height, label: '' };
-  });
+export function randomBox({ question, random }: Pick<StrategyContext, 'question' | 'random'>): Box {
+  const { size, truth } = question;
+  const model = truth?.[Math.floor(random() * truth.length)];
+  const width = model === undefined ? DEFAULT_SHARE * size.width : model.x2 - model.x1;
+  const height = model === undefined ? DEFAULT_SHARE * size.height : model.y2 - model.y1;
+  const x1 = Math.round(random() * Math.max(0, size.width - width));
+  const y1 = Math.round(random() * Math.max(0, size.height - height));
+  return { x1, y1, x2: x1 + width, y2: y1 + height, label: '' };
 }
 
-/** Boxes at random places: the control of Figure 12. */
+/** A box at a random place: the control of Figure 12. */
 export const random: Strategy = {
   name: 'random',
-  version: 2,
+  version: 3,
   title: 'Random boxes',
   budget: { calls: 1, completionTokens: 16_384 },
   usesTruth: true,
-  run: (context) => answerWithBoxes(context, randomBoxes(context)),
+  run: (context) => answerWithBoxes(context, [randomBox(context)]),
 };
