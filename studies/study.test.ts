@@ -291,7 +291,7 @@ test('a role may be played, or trained against, by the checkpoint of another ste
     /evaluation\.pairs\.0\.reasoner: there is no phase "iteration-3\/reasoner" before it; there are base, iteration-1\/perceiver/,
   );
   expect(() => plan(pairs(['iteration-1/perceiver@7', 'base']))).toThrow(
-    /saves every 5 of its 20 steps, not step 7/,
+    /saves every 10 of its 30 steps, not step 7/,
   );
   expect(() => plan({ frozen: { perceiver: 'iteration-1/reasoner' } })).toThrow(
     /frozen\.perceiver: there is no phase/,
