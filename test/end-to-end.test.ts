@@ -59,7 +59,7 @@ test('the experiment ends with scores of the base and of both checkpoints', () =
     'iteration-1-reasoner/p2r',
   ]);
   for (const { accuracy, count } of result.results) {
-    expect(count).toBe(12);
+    expect(count).toBe(16);
     expect(accuracy).toBeGreaterThanOrEqual(0);
     expect(accuracy).toBeLessThanOrEqual(1);
   }
