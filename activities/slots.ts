@@ -1,11 +1,10 @@
 /** Waiting for a slot of this machine, and giving it back. A slot belongs to the run of the workflow that asks. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Context, getClient } from '@temporalio/activity';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { appendEvent } from '../store/experiments.ts';
 import type { Store } from '../store/layout.ts';
 import { drawTicket, leave, queue, setSlots, takeSlot } from '../store/slots.ts';
-import { beating, untilCancelled } from './heartbeats.ts';
+import { beating, pause, untilCancelled } from './heartbeats.ts';
 
 /** Time between two looks at the queue, and between two looks at whether those in it are still there. */
 const LOOK_MS = 500;
@@ -56,7 +55,7 @@ export function createSlotActivities(store: Store, slots: number) {
       await drawTicket(store, { owner, workflow: workflowId, ...where });
       let waited = false;
       await untilCancelled(async (signal) => {
-        for (let checked = 0; !signal.aborted; await sleep(LOOK_MS)) {
+        for (let checked = 0; !signal.aborted; await pause(LOOK_MS, signal)) {
           if (await takeSlot(store, owner)) return;
           if (Date.now() - checked > CHECK_MS) {
             checked = Date.now();

@@ -1,7 +1,6 @@
 /** Create or attach: at most one trainer per phase, found again after any crash, finished when its last checkpoint is committed. */
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import { z } from 'zod';
 import { checkpointFault, committedSteps } from '../store/checkpoints.ts';
@@ -16,7 +15,7 @@ import type { PhasePlan } from '../workflows/types.ts';
 import { trainingSetFault } from './datasets.ts';
 import { modelDirectory, PROJECT, PYTHON, PYTHON_ENV } from './environment.ts';
 import { diagnoseLog } from './failures.ts';
-import { beating, shouldDetach, untilCancelled } from './heartbeats.ts';
+import { beating, pause, shouldDetach, untilCancelled } from './heartbeats.ts';
 import { requireWhole } from './integrity.ts';
 import { datasetFiles, serviceFiles } from './phase-files.ts';
 import { attach, isAlive, launch, logTail, stop } from './processes.ts';
@@ -76,7 +75,7 @@ export function createTrainingActivities(store: Store, python = PYTHON) {
         while (!signal.aborted) {
           const ensured = await ensureAttempt(store, python, input);
           if (ensured === null) {
-            await sleep(300);
+            await pause(300, signal);
             continue;
           }
           attempt = ensured;
@@ -87,7 +86,7 @@ export function createTrainingActivities(store: Store, python = PYTHON) {
               looked = Date.now();
               step = (await committedSteps(store, phase.key)).at(-1) ?? 0;
             }
-            await sleep(300);
+            await pause(300, signal);
           }
           step = (await committedSteps(store, phase.key)).at(-1) ?? 0;
           if (signal.aborted) return;
