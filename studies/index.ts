@@ -16,6 +16,7 @@ const NOT_STUDIES = new Set([
   'revisions.ts',
   'study.ts',
   'sweep.ts',
+  'tiny-settings.ts',
 ]);
 
 /** No study of that name or path. */

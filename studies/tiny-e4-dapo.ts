@@ -1,9 +1,9 @@
 /** Appendix E.4 on needle scenes: the perceiver phase under either algorithm. */
 import { defineStudy } from './study.ts';
-import quickstart from './tiny-quickstart.ts';
+import { TINY } from './tiny-settings.ts';
 
 export default defineStudy({
-  ...quickstart,
+  ...TINY,
   name: 'tiny-e4-dapo',
   title: 'GRPO against DAPO, and whether boxes collapse',
   schedule: ['perceiver'],

@@ -1,10 +1,10 @@
 /** Figure 11 on needle scenes: the same answers as tiny-figure-4-inference, with their times. */
 import { defineStudy } from './study.ts';
-import quickstart from './tiny-quickstart.ts';
+import { TINY } from './tiny-settings.ts';
 
 export default defineStudy({
-  ...quickstart,
+  ...TINY,
   name: 'tiny-figure-11-throughput',
   title: 'Throughput against accuracy',
-  evaluation: { ...quickstart.evaluation, strategies: ['direct', 'p2r'] },
+  evaluation: { ...TINY.evaluation, strategies: ['direct', 'p2r'] },
 });

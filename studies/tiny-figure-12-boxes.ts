@@ -1,10 +1,10 @@
 /** Figure 12 on needle scenes. */
 import { defineStudy } from './study.ts';
-import quickstart from './tiny-quickstart.ts';
+import { TINY } from './tiny-settings.ts';
 
 export default defineStudy({
-  ...quickstart,
+  ...TINY,
   name: 'tiny-figure-12-boxes',
   title: 'Where the boxes come from',
-  evaluation: { ...quickstart.evaluation, strategies: ['none', 'random', 'p2r', 'oracle'] },
+  evaluation: { ...TINY.evaluation, strategies: ['none', 'random', 'p2r', 'oracle'] },
 });

@@ -1,9 +1,9 @@
 /** Tables 1 and 2 on needle scenes: the tiny models of three sizes, each after one iteration. */
 import { defineStudy } from './study.ts';
-import quickstart from './tiny-quickstart.ts';
+import { TINY } from './tiny-settings.ts';
 
 export default defineStudy({
-  ...quickstart,
+  ...TINY,
   name: 'tiny-main-results',
   title: 'P2R against its bases at three tiny sizes',
   cases: {

@@ -2,10 +2,10 @@
 
 import { defineStudy } from './study.ts';
 import paper from './table-3-cross-checkpoints.ts';
-import quickstart from './tiny-quickstart.ts';
+import { TINY } from './tiny-settings.ts';
 
 export default defineStudy({
-  ...quickstart,
+  ...TINY,
   name: 'tiny-table-3-cross-checkpoints',
   title: 'Perceiver and reasoner from different checkpoints',
   cases: paper.cases,

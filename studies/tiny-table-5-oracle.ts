@@ -1,11 +1,11 @@
 /** Table 5 on needle scenes. */
 import { defineStudy } from './study.ts';
-import quickstart from './tiny-quickstart.ts';
+import { TINY } from './tiny-settings.ts';
 
 export default defineStudy({
-  ...quickstart,
+  ...TINY,
   name: 'tiny-table-5-oracle',
   title: 'What perfect boxes would give',
   iterations: 0,
-  evaluation: { ...quickstart.evaluation, strategies: ['direct', 'oracle'] },
+  evaluation: { ...TINY.evaluation, strategies: ['direct', 'oracle'] },
 });
