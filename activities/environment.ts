@@ -21,6 +21,9 @@ export const PYTHON_ENV: Record<string, string> = {
   MALLOC_MMAP_THRESHOLD_: '4294967296',
   MALLOC_TRIM_THRESHOLD_: '8589934592',
   MALLOC_TOP_PAD_: '67108864',
+  // OpenMP's threads would spin while they wait for one another: beside any other load, a browser for one, a step then takes several times
+  // as long, because a core spins while what it waits for has none. Sleeping costs an idle machine a few per cent.
+  OMP_WAIT_POLICY: 'PASSIVE',
 };
 
 /** Directory of a model reference: given (relative to the project), or the phase's checkpoint. */
