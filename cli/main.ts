@@ -30,7 +30,7 @@ import { addEvalCommand } from './eval-command.ts';
 import { addGcCommand } from './gc-command.ts';
 import { addModelsCommand } from './models-command.ts';
 import { addNotebookCommand } from './notebook.ts';
-import { ensurePython } from './python-environment.ts';
+import { ensureCluster, ensurePython } from './python-environment.ts';
 import { progressLines, resultRows, resultTable, say } from './render.ts';
 import { addReportCommand } from './report-command.ts';
 import { addResultsCommand } from './results-command.ts';
@@ -294,11 +294,13 @@ program
 
 program
   .command('setup')
+  .option('--cluster', "also those for Ray and veRL's configuration")
   .description('make the Python environment')
-  .addHelpText('after', '\nExample:\n  p2r setup')
-  .action(async () => {
+  .addHelpText('after', '\nExample:\n  p2r setup --cluster')
+  .action(async (options: { cluster?: boolean }) => {
     await ensurePython(say);
-    print('The Python environment is ready.');
+    if (options.cluster) await ensureCluster(say);
+    print(options.cluster ? 'The Python environments are ready.' : 'The Python environment is ready.');
   });
 
 program

@@ -10,8 +10,17 @@ import { EXIT, UserError } from './errors.ts';
 const run = promisify(execFile);
 const UV_REQUIREMENTS = path.join(PROJECT, 'engines', 'uv-requirements.txt');
 
-/** A Python environment of the project. */
-type Environment = { python: string; requirements: string; installing: string };
+/**
+ * A Python environment of the project. `alone` is installed without the packages that it asks for; what is `extended` may hold more than the
+ * requirements name, which stays.
+ */
+type Environment = {
+  python: string;
+  requirements: string;
+  alone?: string;
+  extended?: true;
+  installing: string;
+};
 
 const ENGINES: Environment = {
   python: PYTHON,
@@ -26,13 +35,24 @@ const NOTEBOOKS: Environment = {
   installing: 'Installing JupyterLab (about 250 MB on disk)',
 };
 
+/** Ray and the configuration files of both versions of veRL that a study may name. */
+const CLUSTER = ['0.9', '0.8'].map(
+  (version): Environment => ({
+    python: path.join(PROJECT, version === '0.9' ? '.venv-verl' : `.venv-verl-${version}`, 'bin', 'python'),
+    requirements: path.join(PROJECT, 'engines', 'cluster-requirements.txt'),
+    alone: path.join(PROJECT, 'engines', `verl-${version}-requirements.txt`),
+    extended: true,
+    installing: `Installing Ray's client side and veRL ${version}'s configuration (about 350 MB on disk)`,
+  }),
+);
+
 const folderOf = ({ python }: Environment) => path.dirname(path.dirname(python));
 const stampOf = (environment: Environment) => path.join(folderOf(environment), 'requirements.sha256');
 
-async function hashOf({ requirements }: Environment): Promise<string> {
-  return createHash('sha256')
-    .update(await readFile(requirements))
-    .digest('hex');
+async function hashOf({ requirements, alone }: Environment): Promise<string> {
+  const hash = createHash('sha256').update(await readFile(requirements));
+  if (alone !== undefined) hash.update(await readFile(alone));
+  return hash.digest('hex');
 }
 
 async function isReady(environment: Environment): Promise<boolean> {
@@ -102,6 +122,14 @@ export async function ensureNotebooks(say: (line: string) => void): Promise<stri
   return NOTEBOOKS.python;
 }
 
+/**
+ * Makes the environments that check a cluster's configuration and talk to Ray, where they are missing or stale; what a group has installed
+ * into them stays. Throws a {@link UserError}.
+ */
+export async function ensureCluster(say: (line: string) => void): Promise<void> {
+  for (const environment of CLUSTER) await ensure(environment, say);
+}
+
 async function ensure(environment: Environment, say: (line: string) => void): Promise<void> {
   if (await isReady(environment)) return;
   const python = await findPython();
@@ -136,14 +164,18 @@ async function ensure(environment: Environment, say: (line: string) => void): Pr
     '>=3.11,<3.14',
     folderOf(environment),
   ]);
-  await step(say, environment.installing, uv, [
-    'pip',
-    'sync',
-    '-q',
-    '--require-hashes',
-    '--python',
-    environment.python,
-    environment.requirements,
-  ]);
+  const install = (...args: string[]) =>
+    step(say, environment.installing, uv, [
+      'pip',
+      ...args,
+      '-q',
+      '--require-hashes',
+      '--python',
+      environment.python,
+    ]);
+  await (environment.extended
+    ? install('install', '-r', environment.requirements)
+    : install('sync', environment.requirements));
+  if (environment.alone !== undefined) await install('install', '--no-deps', '-r', environment.alone);
   await writeFile(stampOf(environment), await hashOf(environment));
 }
