@@ -1,10 +1,11 @@
 /** Python environments: made by uv from hash-pinned requirements, made again when they change. */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { PROJECT, PYTHON } from '../activities/environment.ts';
+import { writeFileAtomic } from '../store/files.ts';
 import { EXIT, UserError } from './errors.ts';
 
 const run = promisify(execFile);
@@ -177,5 +178,5 @@ async function ensure(environment: Environment, say: (line: string) => void): Pr
     ? install('install', '-r', environment.requirements)
     : install('sync', environment.requirements));
   if (environment.alone !== undefined) await install('install', '--no-deps', '-r', environment.alone);
-  await writeFile(stampOf(environment), await hashOf(environment));
+  await writeFileAtomic(stampOf(environment), await hashOf(environment));
 }
