@@ -112,6 +112,12 @@ export function comparisonTraces(runs: ComparedRun[], colours: Palette): Data[] 
   });
 }
 
+/** P2R accuracy of the checkpoint that was evaluated last, 0 to 1; of its first strategy where it was not asked by P2R. */
+export function latestAccuracy(evaluations: EvaluationView[]): number | null {
+  const scores = evaluations.findLast(({ pair, strategies }) => !pair && strategies.length > 0)?.strategies;
+  return (scores?.find(({ strategy }) => strategy === 'p2r') ?? scores?.[0])?.accuracy ?? null;
+}
+
 /** Held-out accuracy by strategy, with intervals, at the ends of the phases. */
 export function accuracyTraces(evaluations: EvaluationView[], span: number, colours: Palette): Data[] {
   const names = [

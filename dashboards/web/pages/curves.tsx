@@ -8,6 +8,7 @@ import {
   CHARTS,
   type Chart,
   figureLayout,
+  latestAccuracy,
   metricTraces,
   otherChart,
   wholeWindow,
@@ -218,7 +219,7 @@ function CurveChart(props: {
       metric={chart.metric}
       title={chart.title}
       hint={chart.hint}
-      value={chart.metric === ACCURACY ? percent(detail.best_accuracy) : number(latest)}
+      value={chart.metric === ACCURACY ? percent(latestAccuracy(detail.evaluations)) : number(latest)}
       traces={traces}
       layout={layout}
       file={`${detail.experiment}-${chart.metric}`}
