@@ -29,7 +29,7 @@ export type ExperimentSummary = {
   total_steps: number;
   /** Newest reward mean, in [0, 1] for the paper's reward. */
   reward_mean: number | null;
-  /** Highest held-out accuracy so far by perceive-to-reason (by direct answers in a text-only run), and of the base model answering directly. */
+  /** Highest held-out accuracy so far, and the base's, both by perceive-to-reason (by direct answers in a text-only run). */
   best_accuracy: number | null;
   base_accuracy: number | null;
   /** Newest sign of life: an event or a training step. ISO 8601. */

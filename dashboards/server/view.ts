@@ -160,9 +160,7 @@ export function experimentDetail(reading: ExperimentReading): ExperimentDetail {
   const current = [...phases, ...evaluations].find((part) => part.state === 'running')?.id ?? null;
   const stopped = phases.find((phase) => phase.state === 'waiting');
   const textOnly = phases.length > 0 && phases.every(({ name }) => name === 'direct');
-  const best = scores
-    .filter(({ strategy }) => strategy === (textOnly ? 'direct' : 'p2r'))
-    .map(({ accuracy }) => accuracy);
+  const own = scores.filter(({ strategy }) => strategy === (textOnly ? 'direct' : 'p2r'));
   return {
     experiment: record.experiment,
     study: record.study,
@@ -180,9 +178,8 @@ export function experimentDetail(reading: ExperimentReading): ExperimentDetail {
     step: phases.reduce((sum, phase) => sum + Math.min(phase.step, phase.total_steps), 0),
     total_steps: phases.reduce((sum, phase) => sum + phase.total_steps, 0),
     reward_mean: trained.at(-1)?.reward_mean ?? null,
-    best_accuracy: best.length === 0 ? null : Math.max(...best),
-    base_accuracy:
-      scores.find((score) => score.after === null && score.strategy === 'direct')?.accuracy ?? null,
+    best_accuracy: own.length === 0 ? null : Math.max(...own.map(({ accuracy }) => accuracy)),
+    base_accuracy: own.find(({ after }) => after === null)?.accuracy ?? null,
     updated_at: times.length === 0 ? null : new Date(Math.max(...times)).toISOString(),
     phases,
     evaluations,

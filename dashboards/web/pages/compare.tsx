@@ -121,8 +121,8 @@ export function ComparePage() {
         ))}
       </div>
       <Table
-        caption="Where they stand"
-        columns={['Experiment', 'State', 'Steps', 'Reward', 'Base', 'Best P2R', 'Gain']}
+        caption="Where they stand: held-out accuracy by P2R, of a text-only run by direct answers"
+        columns={['Experiment', 'State', 'Steps', 'Reward', 'Base', 'Best', 'Gain']}
         numeric={[2, 3, 4, 5, 6]}
         rows={runs.flatMap((experiment) => {
           const detail = details.get(experiment);
