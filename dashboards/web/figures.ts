@@ -1,5 +1,5 @@
 /** From an experiment's data to plotly figures. No DOM in here. */
-import type { Data, Layout, Shape } from 'plotly.js';
+import type { Data, ErrorBar, Layout, Shape } from 'plotly.js';
 import type { EvaluationView, PhaseView, Role, ScoreView, Series } from '../server/api.ts';
 import { partName } from './format.ts';
 import type { Palette } from './palette.ts';
@@ -89,7 +89,25 @@ const MARKERS: Record<Role, 'circle' | 'square' | 'triangle-up'> = {
 /** One run of a comparison. */
 export type ComparedRun = { experiment: string; series: Series[] };
 
+const RUN_MARKERS = [
+  'circle',
+  'square',
+  'diamond',
+  'triangle-up',
+  'cross',
+  'triangle-down',
+  'x',
+  'star',
+] as const;
 const DASHES = ['solid', 'dash', 'dot', 'dashdot'] as const;
+
+/** What tells the runs of a comparison apart: colour, and dash after the eighth. */
+function runLine(index: number, colours: Palette) {
+  return {
+    color: colours.runs[index % colours.runs.length] ?? colours.other,
+    dash: DASHES[Math.floor(index / colours.runs.length) % DASHES.length] ?? 'solid',
+  };
+}
 
 /** A metric of several runs: one line a run, told apart by colour and by dash. */
 export function comparisonTraces(runs: ComparedRun[], colours: Palette): Data[] {
@@ -102,20 +120,63 @@ export function comparisonTraces(runs: ComparedRun[], colours: Palette): Data[] 
       // A gap between phases keeps the line from joining what is apart.
       x: series.flatMap(({ x }) => [...x, x.at(-1) ?? 0]),
       y: series.flatMap((part) => [...(smooth ? (part.smooth ?? part.y) : part.y), null]),
-      line: {
-        color: colours.runs[index % colours.runs.length] ?? colours.other,
-        width: 1.8,
-        dash: DASHES[Math.floor(index / colours.runs.length) % DASHES.length] ?? 'solid',
-      },
+      line: { ...runLine(index, colours), width: 1.8 },
       hovertemplate: '%{y:.4~g}<extra>%{fullData.name}</extra>',
     };
   });
 }
 
-/** P2R accuracy of the checkpoint that was evaluated last, 0 to 1; of its first strategy where it was not asked by P2R. */
+/** Scores of a run's checkpoints in the order of its curve: by P2R, or by their first strategy where they were not asked by P2R. */
+function headline(evaluations: EvaluationView[]): { evaluation: EvaluationView; score: ScoreView }[] {
+  return evaluations.flatMap((evaluation) => {
+    const { pair, strategies } = evaluation;
+    const score = strategies.find(({ strategy }) => strategy === 'p2r') ?? strategies[0];
+    return pair || score === undefined ? [] : [{ evaluation, score }];
+  });
+}
+
+/** Accuracy of the checkpoint that was evaluated last, 0 to 1, by P2R where it was asked so. */
 export function latestAccuracy(evaluations: EvaluationView[]): number | null {
-  const scores = evaluations.findLast(({ pair, strategies }) => !pair && strategies.length > 0)?.strategies;
-  return (scores?.find(({ strategy }) => strategy === 'p2r') ?? scores?.[0])?.accuracy ?? null;
+  return headline(evaluations).at(-1)?.score.accuracy ?? null;
+}
+
+/** Held-out accuracy of several runs, with intervals: one line a run, by P2R where it was asked so. */
+export function comparedAccuracy(
+  runs: { experiment: string; evaluations: EvaluationView[] }[],
+  colours: Palette,
+): Data[] {
+  return runs.map(({ experiment, evaluations }, index) => {
+    const points = headline(evaluations);
+    const line = runLine(index, colours);
+    return {
+      type: 'scatter',
+      mode: 'lines+markers',
+      name: plainText(experiment),
+      x: points.map(({ evaluation }) => evaluation.at),
+      y: points.map(({ score }) => score.accuracy),
+      error_y: intervals(
+        points.map(({ score }) => score),
+        line.color,
+      ),
+      line: { ...line, width: 2 },
+      marker: { color: line.color, size: 7, symbol: RUN_MARKERS[index % RUN_MARKERS.length] ?? 'circle' },
+      customdata: points.map(({ evaluation, score }) => plainText(describe(evaluation, score))),
+      hovertemplate: '%{customdata}<extra>%{fullData.name}</extra>',
+    };
+  });
+}
+
+/** Error bars that show the scores' intervals. */
+function intervals(scores: ScoreView[], color: string): ErrorBar {
+  return {
+    type: 'data',
+    symmetric: false,
+    array: scores.map(({ interval, accuracy }) => interval[1] - accuracy),
+    arrayminus: scores.map(({ interval, accuracy }) => accuracy - interval[0]),
+    color,
+    thickness: 1.5,
+    width: 4,
+  };
 }
 
 /** Held-out accuracy by strategy, with intervals, at the ends of the phases. */
@@ -138,15 +199,10 @@ export function accuracyTraces(evaluations: EvaluationView[], span: number, colo
       name: plainText(strategy),
       x: points.map(({ evaluation }) => evaluation.at + aside),
       y: points.map(({ score }) => score.accuracy),
-      error_y: {
-        type: 'data',
-        symmetric: false,
-        array: points.map(({ score }) => score.interval[1] - score.accuracy),
-        arrayminus: points.map(({ score }) => score.accuracy - score.interval[0]),
-        color: colour,
-        thickness: 1.5,
-        width: 4,
-      },
+      error_y: intervals(
+        points.map(({ score }) => score),
+        colour,
+      ),
       line: { color: colour, width: 2, dash: strategy === 'p2r' ? 'solid' : 'dot' },
       marker: { color: colour, size: 8, symbol: strategy === 'p2r' ? 'diamond' : 'circle-open' },
       customdata: points.map(({ evaluation, score }) => plainText(describe(evaluation, score))),

@@ -89,6 +89,10 @@ test('the list is searched, filtered and leads to a comparison', async () => {
     await page.locator('.charts[data-loaded="2"]').waitFor();
     await drawn(page, 'iou');
     expect(await page.locator('[data-metric="iou"] .scatterlayer .trace').count()).toBe(2);
+    await page.getByLabel('Metric').selectOption('accuracy');
+    await expect.poll(() => page.locator('[data-metric="iou"]').count()).toBe(0);
+    await drawn(page, 'accuracy');
+    expect(await page.locator('[data-metric="accuracy"] .scatterlayer .trace .errorbars').count()).toBe(2);
   });
 });
 

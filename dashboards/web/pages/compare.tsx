@@ -2,7 +2,14 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { Curves, ExperimentDetail } from '../../server/api.ts';
 import { Figure, usePalette } from '../chart.tsx';
-import { ACCURACY, CHARTS, comparisonTraces, figureLayout, wholeWindow } from '../figures.ts';
+import {
+  ACCURACY,
+  CHARTS,
+  comparedAccuracy,
+  comparisonTraces,
+  figureLayout,
+  wholeWindow,
+} from '../figures.ts';
 import { number, percent } from '../format.ts';
 import { Badge, Choice, Notice, Table } from '../parts.tsx';
 import { apiAddress, get, type RequestError } from '../requests.ts';
@@ -14,6 +21,7 @@ const SMOOTHING: [string, string][] = [
   ['0.99', 'very much'],
 ];
 const MOST_RUNS = 24;
+const MAIN = ['reward_mean', ACCURACY, 'hit_rate', 'iou', 'box_count', 'box_size'];
 
 /** The page. */
 export function ComparePage() {
@@ -27,12 +35,10 @@ export function ComparePage() {
   const to = Number(parameters.get('to') ?? Number.NaN);
   const zoomed = from < to;
   const wanted = CHARTS.filter((chart) =>
-    metric === ''
-      ? ['reward_mean', 'hit_rate', 'iou', 'box_count'].includes(chart.metric)
-      : chart.metric === metric,
+    metric === '' ? MAIN.includes(chart.metric) : chart.metric === metric,
   );
   const { details, curves, errors } = useRuns(runs, {
-    metrics: wanted.map((chart) => chart.metric).join(','),
+    metrics: wanted.flatMap((chart) => (chart.metric === ACCURACY ? [] : [chart.metric])).join(','),
     points: Math.max(300, Math.min(2000, Math.floor(12_000 / Math.max(1, runs.length)))),
     smooth,
     ...(zoomed && { from, to }),
@@ -72,11 +78,8 @@ export function ComparePage() {
           label="Metric"
           value={metric}
           options={[
-            ['', 'the four main ones'],
-            ...CHARTS.filter((chart) => chart.metric !== ACCURACY).map((chart): [string, string] => [
-              chart.metric,
-              chart.title,
-            ]),
+            ['', 'the main ones'],
+            ...CHARTS.map((chart): [string, string] => [chart.metric, chart.title]),
           ]}
           change={(value) => change({ metric: value })}
         />
@@ -112,6 +115,7 @@ export function ComparePage() {
             chart={chart}
             runs={runs}
             curves={curves}
+            details={details}
             colours={colours}
             window={window}
             whole={whole}
@@ -152,26 +156,33 @@ function ComparedChart(props: {
   chart: (typeof CHARTS)[number];
   runs: string[];
   curves: ReadonlyMap<string, Curves>;
+  details: ReadonlyMap<string, ExperimentDetail>;
   colours: ReturnType<typeof usePalette>;
   window: [number, number];
   whole: [number, number];
   zoomed: boolean;
   setWindow: (window: [number, number] | null) => void;
 }) {
-  const { chart, runs, curves, colours, window } = props;
-  const traces = useMemo(
-    () =>
-      curves.size === 0
-        ? null
-        : comparisonTraces(
-            runs.map((experiment) => ({
-              experiment,
-              series: curves.get(experiment)?.metrics[chart.metric] ?? [],
-            })),
-            colours,
-          ),
-    [runs, curves, colours, chart.metric],
-  );
+  const { chart, runs, colours, window } = props;
+  const read = chart.metric === ACCURACY ? props.details : props.curves;
+  const traces = useMemo(() => {
+    if (read.size === 0) return null;
+    if (chart.metric === ACCURACY)
+      return comparedAccuracy(
+        runs.map((experiment) => ({
+          experiment,
+          evaluations: props.details.get(experiment)?.evaluations ?? [],
+        })),
+        colours,
+      );
+    return comparisonTraces(
+      runs.map((experiment) => ({
+        experiment,
+        series: props.curves.get(experiment)?.metrics[chart.metric] ?? [],
+      })),
+      colours,
+    );
+  }, [runs, read, colours, chart.metric]);
   const layout = useMemo(
     () => (width: number, log: boolean) => figureLayout(chart, [], { window, colours, width }, log),
     [chart.metric, window, colours],
@@ -204,8 +215,10 @@ function useRuns(runs: string[], query: Record<string, string | number>) {
       for (const experiment of runs) {
         try {
           const path = ['experiments', experiment];
-          const read = await get<Curves>(apiAddress([...path, 'curves'], query), abort.signal);
-          setCurves((now) => new Map(now).set(experiment, read));
+          if (query.metrics !== '') {
+            const read = await get<Curves>(apiAddress([...path, 'curves'], query), abort.signal);
+            setCurves((now) => new Map(now).set(experiment, read));
+          }
           const detail = await get<ExperimentDetail>(apiAddress(path), abort.signal);
           setDetails((now) => new Map(now).set(experiment, detail));
         } catch (error) {
