@@ -8,5 +8,7 @@ export default defineConfig({
     expect: { poll: { timeout: 20_000 } },
     exclude: ['node_modules', '.venv', '.venv-notebooks', '.p2r', 'dist'],
     testTimeout: 30_000,
+    // By itself vitest leaves a core free; most tests wait for processes of their own, so that two files side by side are done sooner.
+    maxWorkers: '100%',
   },
 });

@@ -12,15 +12,25 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { z } from 'zod';
-import { PROJECT, PYTHON, PYTHON_ENV } from '../../activities/environment.ts';
 import { type ExperimentEvent, readEvents } from '../../store/experiments.ts';
 import { readJson, sha256File, writeFileAtomic, writeJson } from '../../store/files.ts';
 import { openStore } from '../../store/layout.ts';
 import { listAttempts } from '../../store/metrics.ts';
 import type { PlannedStep } from '../../store/reuse.ts';
 
-/** What the platform starts engines with, so that memory and threads are managed alike. */
-const ENGINE_ENV = { ...PYTHON_ENV, OMP_NUM_THREADS: '2' };
+const PROJECT = path.resolve(import.meta.dirname, '..', '..');
+
+/** What the platform starts engines with (activities/environment.ts), so that memory and threads are managed alike. */
+const ENGINE_ENV = {
+  PYTHONPATH: path.join(PROJECT, 'engines'),
+  HF_HUB_OFFLINE: '1',
+  TOKENIZERS_PARALLELISM: 'false',
+  MALLOC_MMAP_THRESHOLD_: '4294967296',
+  MALLOC_TRIM_THRESHOLD_: '8589934592',
+  MALLOC_TOP_PAD_: '67108864',
+  OMP_WAIT_POLICY: 'PASSIVE',
+  OMP_NUM_THREADS: '2',
+};
 
 const { values } = parseArgs({
   options: {
@@ -112,11 +122,15 @@ async function withTheBareEngine(job: z.infer<typeof Job>, key: string): Promise
   const jobFile = path.join(attemptDirectory, 'job.json');
   await writeJson(jobFile, { ...job, attempt: 1, phase_dir: bare, lease: { file: leaseFile, token: 1 } });
   const started = performance.now();
-  await run(PYTHON, [path.join(import.meta.dirname, 'bare.py'), jobFile, store.rollouts(key)], {
-    cwd: PROJECT,
-    env: { ...process.env, ...ENGINE_ENV },
-    maxBuffer: 1 << 26,
-  });
+  await run(
+    path.join(PROJECT, '.venv', 'bin', 'python'),
+    [path.join(import.meta.dirname, 'bare.py'), jobFile, store.rollouts(key)],
+    {
+      cwd: PROJECT,
+      env: { ...process.env, ...ENGINE_ENV },
+      maxBuffer: 1 << 26,
+    },
+  );
   return (performance.now() - started) / 1000;
 }
 
