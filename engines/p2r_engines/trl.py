@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
@@ -156,19 +155,16 @@ def _share_image_features(model: Any) -> None:
     """Runs the vision tower once per distinct image when generating: the G rollouts of a prompt show the same one."""
     import torch
 
+    from .shared_prefix import first_equal
+
     inner = model.model
     original = inner.get_image_features
 
     def shared(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, **kwargs: Any) -> Any:
         images = torch.split(pixel_values, image_grid_thw.prod(-1).tolist())
-        place: dict[bytes, int] = {}
-        where, first = [], []
-        for index, image in enumerate(images):
-            digest = hashlib.blake2b(image.detach().cpu().float().numpy().tobytes(), digest_size=16).digest()
-            if digest not in place:
-                place[digest] = len(first)
-                first.append(index)
-            where.append(place[digest])
+        same = first_equal(images)
+        first = sorted(set(same))
+        where = [first.index(index) for index in same]
         if len(first) == len(images):
             return original(pixel_values, image_grid_thw, **kwargs)
         output = original(torch.cat([images[i] for i in first]), image_grid_thw[first], **kwargs)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from p2r_engines.needle_scenes import draw_scene
-from p2r_engines.shared_prefix import log_probs
+from p2r_engines.shared_prefix import first_equal, log_probs
 
 MODEL = Path(__file__).parents[2] / "models" / "tiny"
 
@@ -87,3 +87,12 @@ def test_equal_to_separate_sequences(model: Any) -> None:
             scale = gradients[name].abs().max() + 1e-6
             assert ((parameter.grad - gradients[name]).abs().max() / scale) < 2e-3, name
     model.zero_grad()
+
+
+def test_equal_tensors_are_found_though_their_few_compared_values_agree() -> None:
+    one = torch.arange(1000.0).reshape(10, 100)
+    other = one.clone()
+    other[0, 1] += 1
+    assert first_equal([one, other, one.clone(), other.clone(), one.reshape(100, 10), one[:5]]) == [0, 1, 0, 1, 4, 5]
+    halves = [torch.tensor([0.5, 2], dtype=torch.bfloat16), torch.tensor([0.5, 2], dtype=torch.bfloat16)]
+    assert first_equal(halves) == [0, 0]
