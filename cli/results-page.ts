@@ -9,7 +9,8 @@ const RULE = `A **check** is a difference of two figures (or a slope), computed 
 interval is a bootstrap over scenes; under several seeds a question counts with its mean over them, so the interval says how sure the
 figure is for these runs, not how much other seeds would differ. A check *holds* when the whole interval lies on the claim's side, *does
 not hold* when the estimate itself does not, and is *undecided* between. A claim holds when all its checks do, does not hold when one does
-not, and is *not run* where no figure is stored.`;
+not, and is *not run* where no figure is stored. What another study computed of the same parts under further seeds counts, too: the tables name the
+seeds of every figure.`;
 
 function table(head: string[], rows: string[][]): string {
   return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
@@ -27,7 +28,7 @@ function checkRow({ says, estimate, seeds, verdict }: CheckResult): string[] {
 
 function figureRow(row: ResultRow): string[] {
   return [
-    ...[row.case, row.checkpoint, row.strategy],
+    ...[row.case, row.checkpoint, row.strategy, row.seeds.join(', ')],
     percent(row.accuracy.value),
     row.accuracy.interval.map(percent).join(' to '),
     fixed(row.hit_rate, 3),
@@ -50,6 +51,7 @@ export function resultsPage(results: StudyResult[], made: string): string {
         'case',
         'checkpoint',
         'strategy',
+        'seeds',
         'accuracy, %',
         '95 % interval',
         'hit rate',

@@ -134,6 +134,8 @@ test('seeds are shown apart and count once each', async () => {
     );
   const result = await resultOf('tiny-perceiver-phase');
   expect(result.seeds).toEqual([1, 2, 3]);
+  expect(result.rows.every(({ seeds }) => seeds.join() === '1,2,3')).toBe(true);
+  expect(result.rows.length).toBeGreaterThan(0);
   expect(result.checks[0]).toMatchObject({ seeds: [0.25, 0.25, 0.25], verdict: 'holds' });
   const page = resultsPage([result], 'Made today.');
   expect(page).toContain('## The project: holds');

@@ -30,6 +30,7 @@ export type ResultRow = {
   case: string;
   checkpoint: string;
   strategy: Strategy;
+  seeds: number[];
   questions: number;
   accuracy: Estimate;
   hit_rate: number | null;
@@ -196,10 +197,12 @@ function resultRows(measured: Map<number, Measurement[]>): ResultRow[] {
   const all = [...measured.values()].flat();
   const places = all.filter((one, index) => all.findIndex((other) => isPlace(one, other)) === index);
   return places.flatMap((place) => {
-    const seeds = all.filter((one) => isPlace(one, place));
+    const found = [...measured].flatMap(([seed, list]) =>
+      list.filter((one) => isPlace(one, place)).map((one) => ({ seed, one })),
+    );
     const rows = (metric: Metric) =>
       contrastRows([{ weight: 1, figure: { ...place, metric } }], () =>
-        seeds.map((seed) => seed.observations(metric)),
+        found.map(({ one }) => one.observations(metric)),
       );
     const mean = (metric: Metric) => {
       const values = rows(metric);
@@ -211,6 +214,7 @@ function resultRows(measured: Map<number, Measurement[]>): ResultRow[] {
       case: place.case,
       checkpoint: place.checkpoint,
       strategy: place.strategy,
+      seeds: found.map(({ seed }) => seed),
       questions: right.length,
       accuracy: { value: accuracy, interval: clusterBootstrap(right) },
       hit_rate: mean('hit_rate'),
