@@ -84,7 +84,9 @@ export function openPredictions(store: Store, samples: Samples) {
     /** The strategies of an evaluation sample by sample; null when there is no such evaluation or it holds no answers. */
     async answers(reading: ExperimentReading, id: string): Promise<StrategyAnswers | null> {
       const evaluation = reading.record.evaluations.find((one) => one.id === id);
-      return evaluation === undefined ? null : strategyAnswers(id, await predictions(evaluation.key));
+      if (evaluation === undefined) return null;
+      const asked = Object.keys(reading.scores.get(evaluation.key)?.strategies ?? {});
+      return strategyAnswers(id, await predictions(evaluation.key), asked);
     },
 
     /** Two columns on the samples that both answered; null when a column does not exist or they share no sample. */
@@ -136,11 +138,20 @@ export function attribution(predictions: Prediction[]): Attribution | null {
   return Object.values(counts).some((count) => count > 0) ? counts : null;
 }
 
-/** The strategies of an evaluation against each other, on the samples that all of them answered; null when there is no answer. */
-export function strategyAnswers(evaluation: string, predictions: Prediction[]): StrategyAnswers | null {
+/**
+ * The strategies of an evaluation against each other, on the samples that all of them answered; null when there is no answer. They stand in
+ * the order in which the study `asked` them, not in that of the first answers.
+ */
+export function strategyAnswers(
+  evaluation: string,
+  predictions: Prediction[],
+  asked: string[],
+): StrategyAnswers | null {
   const byStrategy = Map.groupBy(predictions, ({ strategy }) => strategy);
-  const strategies = [...byStrategy.keys()];
-  const columns = [...byStrategy.values()].map((rows) => new Map(rows.map((row) => [row.sample_id, row])));
+  const strategies = [...new Set([...asked.filter((name) => byStrategy.has(name)), ...byStrategy.keys()])];
+  const columns = strategies.map(
+    (name) => new Map(byStrategy.get(name)?.map((row) => [row.sample_id, row] as const)),
+  );
   const samples = [...(columns[0]?.values() ?? [])]
     .filter(({ sample_id }) => columns.every((column) => column.has(sample_id)))
     .map(({ sample_id, kind }) => ({
