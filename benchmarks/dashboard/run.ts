@@ -321,10 +321,11 @@ async function measureFilter(browser: Browser, url: string): Promise<void> {
     ['Order', ['-iou', 'reward', '-disagreement']],
   ] as const) {
     for (const value of values) {
-      const answered = page.waitForResponse((response) => response.url().includes('/rollouts?'));
       begin = Date.now();
-      await page.getByLabel(label).selectOption(value);
-      await answered;
+      await Promise.all([
+        page.waitForResponse((response) => response.url().includes('/rollouts?')),
+        page.getByRole('combobox', { name: label, exact: true }).selectOption(value),
+      ]);
       if (label !== 'Order') await until(page, begin, total(`!== ${last}`));
       delays.push(Date.now() - begin);
       last =

@@ -179,6 +179,32 @@ function intervals(scores: ScoreView[], color: string): ErrorBar {
   };
 }
 
+type StrategyLook = {
+  colour: string;
+  symbol: 'diamond' | 'circle-open' | 'x' | 'triangle-up' | 'star' | 'square' | 'circle';
+  dash: 'solid' | 'dot' | 'dash' | 'dashdot';
+};
+
+/** How a strategy is drawn: P2R and direct answers by colour, every other of the paper's by mark and dash. */
+export function strategyLook(strategy: string, colours: Palette): StrategyLook {
+  switch (strategy) {
+    case 'p2r':
+      return { colour: colours.p2r, symbol: 'diamond', dash: 'solid' };
+    case 'direct':
+      return { colour: colours.direct, symbol: 'circle-open', dash: 'dot' };
+    case 'none':
+      return { colour: colours.direct, symbol: 'x', dash: 'dot' };
+    case 'random':
+      return { colour: colours.other, symbol: 'triangle-up', dash: 'dash' };
+    case 'oracle':
+      return { colour: colours.other, symbol: 'star', dash: 'dashdot' };
+    case 'grounding':
+      return { colour: colours.other, symbol: 'square', dash: 'dot' };
+    default:
+      return { colour: colours.other, symbol: 'circle', dash: 'dot' };
+  }
+}
+
 /** Held-out accuracy by strategy, with intervals, at the ends of the phases. */
 export function accuracyTraces(evaluations: EvaluationView[], span: number, colours: Palette): Data[] {
   const names = [
@@ -190,7 +216,7 @@ export function accuracyTraces(evaluations: EvaluationView[], span: number, colo
       const score = evaluation.strategies.find((candidate) => candidate.strategy === strategy);
       return score === undefined ? [] : [{ evaluation, score }];
     });
-    const colour = strategy === 'p2r' ? colours.p2r : strategy === 'direct' ? colours.direct : colours.other;
+    const { colour, symbol, dash } = strategyLook(strategy, colours);
     // Strategies that share a checkpoint stand side by side, so that no interval hides another.
     const aside = (index - (names.length - 1) / 2) * span * 0.018;
     return {
@@ -203,8 +229,8 @@ export function accuracyTraces(evaluations: EvaluationView[], span: number, colo
         points.map(({ score }) => score),
         colour,
       ),
-      line: { color: colour, width: 2, dash: strategy === 'p2r' ? 'solid' : 'dot' },
-      marker: { color: colour, size: 8, symbol: strategy === 'p2r' ? 'diamond' : 'circle-open' },
+      line: { color: colour, width: 2, dash },
+      marker: { color: colour, size: 8, symbol },
       customdata: points.map(({ evaluation, score }) => plainText(describe(evaluation, score))),
       hovertemplate: '%{customdata}<extra></extra>',
     };

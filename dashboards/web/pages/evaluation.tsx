@@ -11,7 +11,7 @@ import type {
   StrategyAnswers,
 } from '../../server/api.ts';
 import { Figure, usePalette } from '../chart.tsx';
-import { plainText } from '../figures.ts';
+import { plainText, strategyLook } from '../figures.ts';
 import { number, partName, percent, shortName } from '../format.ts';
 import { useLive, useResource } from '../live.tsx';
 import { BoxedImage, Crops } from '../overlay.tsx';
@@ -201,8 +201,7 @@ function ThroughputChart({ rows, colours, experiment }: ChartProps) {
     (): Data[] =>
       [...new Set(timed.map(({ strategy }) => strategy))].map((strategy) => {
         const own = timed.filter((row) => row.strategy === strategy);
-        const colour =
-          strategy === 'p2r' ? colours.p2r : strategy === 'direct' ? colours.direct : colours.other;
+        const { colour, symbol } = strategyLook(strategy, colours);
         return {
           type: 'scatter',
           mode: 'markers',
@@ -218,7 +217,7 @@ function ThroughputChart({ rows, colours, experiment }: ChartProps) {
             thickness: 1,
             width: 4,
           },
-          marker: { color: colour, size: 10, symbol: strategy === 'p2r' ? 'diamond' : 'circle' },
+          marker: { color: colour, size: 10, symbol },
           customdata: own.map((row) => plainText(nameOf(row))),
           hovertemplate: '%{customdata}: %{y:.1%}, %{x:.3~g} answers/s<extra></extra>',
         };
