@@ -12,16 +12,10 @@ const run = promisify(execFile);
 const UV_REQUIREMENTS = path.join(PROJECT, 'engines', 'uv-requirements.txt');
 
 /**
- * A Python environment of the project. `alone` is installed without the packages that it asks for; what is `extended` may hold more than the
- * requirements name, which stays.
+ * A Python environment of the project. Packages of `alone` are installed without those that they ask for; a cluster's group adds these, so what
+ * else such an environment holds stays.
  */
-type Environment = {
-  python: string;
-  requirements: string;
-  alone?: string;
-  extended?: true;
-  installing: string;
-};
+type Environment = { python: string; requirements: string; alone?: string; installing: string };
 
 const ENGINES: Environment = {
   python: PYTHON,
@@ -42,7 +36,6 @@ const CLUSTER = ['0.9', '0.8'].map(
     python: path.join(PROJECT, version === '0.9' ? '.venv-verl' : `.venv-verl-${version}`, 'bin', 'python'),
     requirements: path.join(PROJECT, 'engines', 'cluster-requirements.txt'),
     alone: path.join(PROJECT, 'engines', `verl-${version}-requirements.txt`),
-    extended: true,
     installing: `Installing Ray's client side and veRL ${version}'s configuration (about 350 MB on disk)`,
   }),
 );
@@ -174,9 +167,10 @@ async function ensure(environment: Environment, say: (line: string) => void): Pr
       '--python',
       environment.python,
     ]);
-  await (environment.extended
-    ? install('install', '-r', environment.requirements)
-    : install('sync', environment.requirements));
-  if (environment.alone !== undefined) await install('install', '--no-deps', '-r', environment.alone);
+  if (environment.alone === undefined) await install('sync', environment.requirements);
+  else {
+    await install('install', '-r', environment.requirements);
+    await install('install', '--no-deps', '-r', environment.alone);
+  }
   await writeFileAtomic(stampOf(environment), await hashOf(environment));
 }

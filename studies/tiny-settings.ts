@@ -1,20 +1,13 @@
 /** What the tiny twins have in common: the 6 M-parameter model on two CPU cores, and 240 held-out questions about 60 needle scenes. */
 import type { z } from 'zod';
+import { PAPER_PHASE } from './paper-settings.ts';
 import type { Study } from './study.ts';
 
 const common = {
+  ...PAPER_PHASE,
   train_batch_size: 8,
-  rollout_n: 8,
   ppo_mini_batch_size: 8,
-  ppo_micro_batch_size: 8,
   weight_decay: 0,
-  grad_clip: 1,
-  kl_loss_coef: 0.01,
-  kl_loss_type: 'low_var_kl',
-  entropy_coeff: 0,
-  clip_ratio: 0.2,
-  loss_agg_mode: 'token-mean',
-  temperature: 1,
   max_prompt_length: 512,
   save_freq: 5,
 } as const;

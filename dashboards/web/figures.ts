@@ -126,13 +126,20 @@ export function comparisonTraces(runs: ComparedRun[], colours: Palette): Data[] 
   });
 }
 
-/** Scores of a run's checkpoints in the order of its curve: by P2R, or by their first strategy where they were not asked by P2R. */
-function headline(evaluations: EvaluationView[]): { evaluation: EvaluationView; score: ScoreView }[] {
+/** The score that `pick` takes of each evaluated checkpoint, in the order of the curve; a pair of checkpoints is no point of it. */
+function points(
+  evaluations: EvaluationView[],
+  pick: (strategies: ScoreView[]) => ScoreView | undefined,
+): { evaluation: EvaluationView; score: ScoreView }[] {
   return evaluations.flatMap((evaluation) => {
-    const { pair, strategies } = evaluation;
-    const score = strategies.find(({ strategy }) => strategy === 'p2r') ?? strategies[0];
-    return pair || score === undefined ? [] : [{ evaluation, score }];
+    const score = pick(evaluation.strategies);
+    return evaluation.pair || score === undefined ? [] : [{ evaluation, score }];
   });
+}
+
+/** Scores of a run's checkpoints by P2R, or by their first strategy where they were not asked by P2R. */
+function headline(evaluations: EvaluationView[]) {
+  return points(evaluations, (scores) => scores.find(({ strategy }) => strategy === 'p2r') ?? scores[0]);
 }
 
 /** Accuracy of the checkpoint that was evaluated last, 0 to 1, by P2R where it was asked so. */
@@ -146,63 +153,58 @@ export function comparedAccuracy(
   colours: Palette,
 ): Data[] {
   return runs.map(({ experiment, evaluations }, index) => {
-    const points = headline(evaluations);
+    const scored = headline(evaluations);
     const line = runLine(index, colours);
     return {
       type: 'scatter',
       mode: 'lines+markers',
       name: plainText(experiment),
-      x: points.map(({ evaluation }) => evaluation.at),
-      y: points.map(({ score }) => score.accuracy),
+      x: scored.map(({ evaluation }) => evaluation.at),
+      y: scored.map(({ score }) => score.accuracy),
       error_y: intervals(
-        points.map(({ score }) => score),
+        scored.map(({ score }) => score),
         line.color,
       ),
       line: { ...line, width: 2 },
       marker: { color: line.color, size: 7, symbol: RUN_MARKERS[index % RUN_MARKERS.length] ?? 'circle' },
-      customdata: points.map(({ evaluation, score }) => plainText(describe(evaluation, score))),
+      customdata: scored.map(({ evaluation, score }) => plainText(describe(evaluation, score))),
       hovertemplate: '%{customdata}<extra>%{fullData.name}</extra>',
     };
   });
 }
 
-/** Error bars that show the scores' intervals. */
-function intervals(scores: ScoreView[], color: string): ErrorBar {
+/** Error bars that show the scores' intervals; sizes in pixels. */
+export function intervals(
+  scores: Pick<ScoreView, 'accuracy' | 'interval'>[],
+  color: string,
+  size = { thickness: 1.5, width: 4 },
+): ErrorBar {
   return {
     type: 'data',
     symmetric: false,
     array: scores.map(({ interval, accuracy }) => interval[1] - accuracy),
     arrayminus: scores.map(({ interval, accuracy }) => accuracy - interval[0]),
     color,
-    thickness: 1.5,
-    width: 4,
+    ...size,
   };
 }
 
-type StrategyLook = {
-  colour: string;
-  symbol: 'diamond' | 'circle-open' | 'x' | 'triangle-up' | 'star' | 'square' | 'circle';
-  dash: 'solid' | 'dot' | 'dash' | 'dashdot';
-};
+const OTHER_LOOK = { colour: 'other', symbol: 'circle', dash: 'dot' } as const;
+const LOOKS = new Map(
+  Object.entries({
+    p2r: { colour: 'p2r', symbol: 'diamond', dash: 'solid' },
+    direct: { colour: 'direct', symbol: 'circle-open', dash: 'dot' },
+    none: { colour: 'direct', symbol: 'x', dash: 'dot' },
+    random: { colour: 'other', symbol: 'triangle-up', dash: 'dash' },
+    oracle: { colour: 'other', symbol: 'star', dash: 'dashdot' },
+    grounding: { colour: 'other', symbol: 'square', dash: 'dot' },
+  } as const),
+);
 
 /** How a strategy is drawn: P2R and direct answers by colour, every other of the paper's by mark and dash. */
-export function strategyLook(strategy: string, colours: Palette): StrategyLook {
-  switch (strategy) {
-    case 'p2r':
-      return { colour: colours.p2r, symbol: 'diamond', dash: 'solid' };
-    case 'direct':
-      return { colour: colours.direct, symbol: 'circle-open', dash: 'dot' };
-    case 'none':
-      return { colour: colours.direct, symbol: 'x', dash: 'dot' };
-    case 'random':
-      return { colour: colours.other, symbol: 'triangle-up', dash: 'dash' };
-    case 'oracle':
-      return { colour: colours.other, symbol: 'star', dash: 'dashdot' };
-    case 'grounding':
-      return { colour: colours.other, symbol: 'square', dash: 'dot' };
-    default:
-      return { colour: colours.other, symbol: 'circle', dash: 'dot' };
-  }
+export function strategyLook(strategy: string, colours: Palette) {
+  const { colour, symbol, dash } = LOOKS.get(strategy) ?? OTHER_LOOK;
+  return { colour: colours[colour], symbol, dash };
 }
 
 /** Held-out accuracy by strategy, with intervals, at the ends of the phases. */
@@ -211,11 +213,7 @@ export function accuracyTraces(evaluations: EvaluationView[], span: number, colo
     ...new Set(evaluations.flatMap(({ strategies }) => strategies.map((score) => score.strategy))),
   ];
   return names.map((strategy, index) => {
-    const points = evaluations.flatMap((evaluation) => {
-      if (evaluation.pair) return [];
-      const score = evaluation.strategies.find((candidate) => candidate.strategy === strategy);
-      return score === undefined ? [] : [{ evaluation, score }];
-    });
+    const scored = points(evaluations, (scores) => scores.find((score) => score.strategy === strategy));
     const { colour, symbol, dash } = strategyLook(strategy, colours);
     // Strategies that share a checkpoint stand side by side, so that no interval hides another.
     const aside = (index - (names.length - 1) / 2) * span * 0.018;
@@ -223,15 +221,15 @@ export function accuracyTraces(evaluations: EvaluationView[], span: number, colo
       type: 'scatter',
       mode: 'lines+markers',
       name: plainText(strategy),
-      x: points.map(({ evaluation }) => evaluation.at + aside),
-      y: points.map(({ score }) => score.accuracy),
+      x: scored.map(({ evaluation }) => evaluation.at + aside),
+      y: scored.map(({ score }) => score.accuracy),
       error_y: intervals(
-        points.map(({ score }) => score),
+        scored.map(({ score }) => score),
         colour,
       ),
       line: { color: colour, width: 2, dash },
       marker: { color: colour, size: 8, symbol },
-      customdata: points.map(({ evaluation, score }) => plainText(describe(evaluation, score))),
+      customdata: scored.map(({ evaluation, score }) => plainText(describe(evaluation, score))),
       hovertemplate: '%{customdata}<extra></extra>',
     };
   });

@@ -11,7 +11,7 @@ import type {
   StrategyAnswers,
 } from '../../server/api.ts';
 import { Figure, usePalette } from '../chart.tsx';
-import { plainText, strategyLook } from '../figures.ts';
+import { intervals, plainText, strategyLook } from '../figures.ts';
 import { number, partName, percent, shortName } from '../format.ts';
 import { useLive, useResource } from '../live.tsx';
 import { BoxedImage, Crops } from '../overlay.tsx';
@@ -152,17 +152,11 @@ function KindChart({ rows, kinds, colours, experiment }: ChartProps & { kinds: s
       name: plainText(kind),
       x: p2r.map(({ checkpoint }) => plainText(shortName(checkpoint))),
       y: p2r.map(({ by_kind }) => by_kind[kind]?.accuracy ?? null),
-      error_y: {
-        type: 'data',
-        symmetric: false,
-        array: p2r.map(({ by_kind }) => (by_kind[kind]?.interval[1] ?? 0) - (by_kind[kind]?.accuracy ?? 0)),
-        arrayminus: p2r.map(
-          ({ by_kind }) => (by_kind[kind]?.accuracy ?? 0) - (by_kind[kind]?.interval[0] ?? 0),
-        ),
-        color: colours.runs[index % 8] ?? colours.other,
-        thickness: 1,
-        width: 3,
-      },
+      error_y: intervals(
+        p2r.map(({ by_kind }) => by_kind[kind] ?? { accuracy: 0, interval: [0, 0] }),
+        colours.runs[index % 8] ?? colours.other,
+        { thickness: 1, width: 3 },
+      ),
       line: { color: colours.runs[index % 8] ?? colours.other, width: 2 },
       marker: {
         size: 8,
@@ -208,15 +202,7 @@ function ThroughputChart({ rows, colours, experiment }: ChartProps) {
           name: plainText(strategy),
           x: own.map(({ samples_per_second }) => samples_per_second),
           y: own.map(({ accuracy }) => accuracy),
-          error_y: {
-            type: 'data',
-            symmetric: false,
-            array: own.map(({ accuracy, interval: [, high] }) => high - accuracy),
-            arrayminus: own.map(({ accuracy, interval: [low] }) => accuracy - low),
-            color: colour,
-            thickness: 1,
-            width: 4,
-          },
+          error_y: intervals(own, colour, { thickness: 1, width: 4 }),
           marker: { color: colour, size: 10, symbol },
           customdata: own.map((row) => plainText(nameOf(row))),
           hovertemplate: '%{customdata}: %{y:.1%}, %{x:.3~g} answers/s<extra></extra>',
